@@ -1,0 +1,148 @@
+"""An address space as two flat tables of functions: `bus.read[address << 4 | size]()`, `bus.write[...](value)`.
+
+An entry is made at its first touch and is the chip's own method; a bank switch or a moved device drops the tables, so
+nothing asks a flag at each access.  Little-endian; an access that is wider than a register becomes one access per register
+from the lowest address on, as the ISA bridge splits it; a narrower one reads or replaces its part of the register.  What
+nobody claims reads all ones, is dropped on write, and is told to `unclaimed` once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from emu.device import Device, Reg
+
+Reader = Callable[[], int]
+Writer = Callable[[int], None]
+
+CACHED = 1 << 16            # entries; a guest that scans an address space must not fill the host's memory
+
+
+class Table(dict[int, Any]):
+    """A dict that decodes what it does not hold yet."""
+
+    def __init__(self, decode: Callable[[int, int], Any]) -> None:
+        super().__init__()
+        self.decode = decode
+
+    def __missing__(self, key: int) -> Any:
+        if len(self) >= CACHED:
+            self.clear()
+        entry = self[key] = self.decode(key >> 4, key & 15)
+        return entry
+
+
+def drop(value: int) -> None:
+    """A write that nobody takes."""
+
+
+class Bus:
+    """One address space: I/O ports, physical memory-mapped registers, or the inside of an index/data pair."""
+
+    def __init__(self, unclaimed: Callable[[str, int, int], None] | None = None) -> None:
+        self.claims: dict[int, tuple[Device, str, int]] = {}
+        self.absent: dict[int, str] = {}
+        self.read = Table(self._reader)
+        self.write = Table(self._writer)
+        self.unclaimed = unclaimed or (lambda access, address, size: None)
+        self.told: set[tuple[str, int]] = set()
+
+    def place(self, device: Device, block: str, base: int) -> None:
+        """Let `device` answer for the registers of `block` from `base` on.  Raises ValueError on an overlap."""
+        claimed = {base + reg.offset + i for reg in device.parts(Reg) if reg.block == block for i in range(reg.size)}
+        if not claimed:
+            raise ValueError(f"{device.name}: no registers in a block named {block}")
+        for address in sorted(claimed):
+            if address in self.claims:
+                raise ValueError(f"{device.name} and {self.claims[address][0].name} both claim {address:#x}")
+            self.claims[address] = device, block, base
+        if self.rewire not in device.on_rewire:
+            device.on_rewire.append(self.rewire)
+        self.rewire()
+
+    def leave(self, first: int, length: int, name: str) -> None:
+        """Say that the part `name`, which would answer here, is absent."""
+        self.absent.update(dict.fromkeys(range(first, first + length), name))
+
+    def rewire(self) -> None:
+        """Decode anew from the next access on."""
+        self.read.clear()
+        self.write.clear()
+
+    def _find(self, address: int, access: str) -> tuple[Device, Reg | None, int] | None:
+        claim = self.claims.get(address)
+        if claim is None:
+            if address not in self.absent and (access, address) not in self.told and len(self.told) < CACHED:
+                self.told.add((access, address))
+                self.unclaimed(access, address, 1)
+            return None
+        device, block, base = claim
+        reg = device.register(block, address - base, access)
+        return device, reg, address - base - (reg.offset if reg else 0)
+
+    def _reader(self, address: int, size: int) -> Reader:
+        pieces: list[tuple[Reader, int, int, int]] = []           # reader, shift right, mask, shift left
+        done, claimed = 0, False
+        while done < size:
+            found = self._find(address + done, "r")
+            claimed |= found is not None
+            if found is None or found[1] is None:
+                width = 1
+                pieces.append(((lambda: 0xFF), 0, 0xFF, 8 * done))
+            else:
+                device, reg, inside = found
+                assert reg is not None
+                width = min(reg.size - inside, size - done)
+                pieces.append((device.reader(reg), 8 * inside, (1 << 8 * width) - 1, 8 * done))
+                if width == size and inside == 0 and reg.size == size:
+                    return pieces[0][0]
+            done += width
+        if not claimed:
+            ones = (1 << 8 * size) - 1
+            return lambda: ones
+
+        def read() -> int:
+            value = 0
+            for reader, right, mask, left in pieces:
+                value |= (reader() >> right & mask) << left
+            return value
+
+        return read
+
+    def _writer(self, address: int, size: int) -> Writer:
+        pieces: list[tuple[Writer, int, int]] = []                # writer, shift right, mask
+        done = 0
+        while done < size:
+            found = self._find(address + done, "w")
+            width = 1
+            if found is not None and found[1] is not None:
+                device, reg, inside = found
+                assert reg is not None
+                width = min(reg.size - inside, size - done)
+                writer = device.writer(reg)
+                if width < reg.size:
+                    writer = self._part(device, reg, inside, width)
+                elif width == size:
+                    return writer
+                pieces.append((writer, 8 * done, (1 << 8 * width) - 1))
+            done += width
+        if not pieces:
+            return drop
+
+        def write(value: int) -> None:
+            for writer, right, mask in pieces:
+                writer(value >> right & mask)
+
+        return write
+
+    @staticmethod
+    def _part(device: Device, reg: Reg, inside: int, width: int) -> Writer:
+        """Writes `width` bytes of a wider register, keeping the others as they are stored."""
+        writer, values, key = device.writer(reg), vars(device), reg.key
+        shift, mask = 8 * inside, (1 << 8 * width) - 1
+
+        def write(value: int) -> None:
+            writer(values[key] & ~(mask << shift) | value << shift)
+
+        return write
