@@ -75,15 +75,13 @@ class Reg(Part):
         self.bits = drawn
         self.fields = {bit: 1 << (8 * size - 1 - i) for i, bit in enumerate(drawn) if bit != "0"}
         self.mask = sum(self.fields.values()) if drawn else (1 << 8 * size) - 1
+        vars(self).update(self.fields)              # plain attributes: chips ask for them at every access
 
     if TYPE_CHECKING:
         def __getattr__(self, bit: str) -> int: ...
     else:
         def __getattr__(self, bit):
-            try:
-                return self.__dict__["fields"][bit]
-            except KeyError:
-                raise AttributeError(f"register {self.name} has no bit {bit}") from None
+            raise AttributeError(f"register {self.__dict__.get('name')} has no bit {bit}")
 
 
 class State(Part):
@@ -170,6 +168,8 @@ class Device:
     declared: ClassVar[dict[str, Part]] = {}
     name = ""
     clock: Clock
+    banks: dict[str, int]
+    on_rewire: list[Callable[[], None]]
 
     if TYPE_CHECKING:
         def __getattr__(self, key: str) -> Any: ...
@@ -181,7 +181,7 @@ class Device:
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Device:
         self = super().__new__(cls)
         self.banks = {register.block: 0 for register in cls.parts(Reg)}
-        self.on_rewire: list[Callable[[], None]] = []
+        self.on_rewire = []
         for out in cls.parts(Out):
             setattr(self, out.key, OutPin(out.reset))
         for pin in cls.parts(In):

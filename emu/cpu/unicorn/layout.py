@@ -1,0 +1,138 @@
+"""Where things lie in libunicorn 2.1.4 (the wheel for x86-64 Linux): every private offset that we use, found or checked.
+
+Names are those of Unicorn's source (QEMU 5.0 inside): CPUState, CPUX86State ("env"), CPUTLBEntry.  All offsets are bytes.
+A library of another build is refused with one line; nothing is poked into it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from pathlib import Path
+
+import unicorn
+from unicorn.unicorn_py3.unicorn import uclib
+
+from emu.engine import EngineError
+
+WANTED = "unicorn 2.1.4 for x86-64 Linux (pip install unicorn==2.1.4)"
+BUILD_ID = "44285d3e80527122e9e361928189385906ec813e"
+BUILD_NOTE = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0"     # ELF note header: name 4, description 20 bytes, NT_GNU_BUILD_ID
+
+# struct uc_struct
+UC_STOP_INTERRUPT = 0xE0        # bool (*)(uc, vector): asked first about every exception (cpu-exec.c)
+UC_CPU = 0x1B8
+UC_NO_EXIT_REQUEST = 0x7F2      # 1: no exit check after every memory access, which would run instructions twice
+
+# CPUState
+CPU_STOPPED = 18
+CPU_INTERRUPT_REQUEST = 28
+CPU_OPAQUE = 0x8170             # no user in the x86 target: we keep the address of our mailbox here
+CPU_HALTED = 0x8198
+CPU_EXCEPTION_INDEX = 0x81A0
+CPU_UC = 0x81A8
+CPU_CLASS = 0x81B0
+CPU_ENV = 0x8A50
+INTERRUPT_HARD, INTERRUPT_SMI, INTERRUPT_NMI = 2, 0x40, 0x200
+
+# CPUX86State
+REGS = 0
+EIP = 0x80
+EFLAGS = 0x88
+CC_DST, CC_SRC, CC_SRC2, CC_OP, DF = 0x90, 0x98, 0xA0, 0xA8, 0xAC
+HFLAGS, HFLAGS2 = 0xB0, 0xB4
+SEGS = 0xB8                     # ES CS SS DS FS GS, then LDT and TR, GDT, IDT; see SEGMENT_SIZE
+SEGMENT_SIZE = 24               # u32 selector, u64 base at 8, u32 limit at 16, u32 flags at 20
+LDT, TR, GDT, IDT = 0x148, 0x160, 0x178, 0x190
+CR = 0x1A8
+A20_MASK = 0x1F0
+EFER = 0x250
+FPUC, FPTAGS, FPREGS, FPOP, FPIP, FPDP = 0x262, 0x264, 0x270, 0x2F0, 0x2F8, 0x300
+MXCSR = 0x330
+XMM = 0x338                     # 32 ZMM registers of 64 bytes
+SYSENTER_CS, SYSENTER_ESP, SYSENTER_EIP = 0x12C0, 0x12C8, 0x12D0
+STAR, LSTAR, CSTAR, FMASK, TSC_AUX = 0x12D8, 0x12E8, 0x12F0, 0x12F8, 0x1320
+EXCEPTION_IS_INT = 0x150C
+OLD_EXCEPTION = 0x1578
+FEATURES = 0x1600               # u64 each: 1.EDX 1.ECX 7.EBX 7.ECX 7.EDX 80000001.EDX 80000001.ECX ...
+TLB = -0x40                     # per MMU index: mask, table; entries of 64 bytes
+TLB_WRITE, TLB_CODE, TLB_ADDEND = 8, 16, 32
+TLB_NOTDIRTY, TLB_MMIO, TLB_INVALID, TLB_DISCARD_WRITE = 0x400, 0x200, 0x800, 0x40
+
+# hflags (target/i386/cpu.h)
+HF_CPL, HF_INHIBIT_IRQ, HF_CS32, HF_PE, HF_LMA, HF_CS64 = 3, 8, 0x10, 0x80, 0x4000, 0x8000
+HF2_GIF, HF2_NMI = 1, 4
+CC_OP_EFLAGS = 1
+
+
+@functools.cache
+def symbol(name: str) -> int:
+    """The address of an exported function."""
+    try:
+        return ctypes.cast(getattr(uclib, name), ctypes.c_void_p).value or 0
+    except AttributeError:
+        raise EngineError(f"libunicorn has no {name}: this needs {WANTED}") from None
+
+
+@functools.cache
+def check_library() -> None:
+    """Raise EngineError unless the loaded library is the one that this file describes."""
+    path = Path(uclib._name)
+    try:
+        image = path.read_bytes()
+    except OSError as error:
+        raise EngineError(f"{path}: {error.strerror}; this needs {WANTED}") from None
+    note = image.find(BUILD_NOTE)
+    found = image[note + len(BUILD_NOTE):][:20].hex() if note >= 0 else "none"
+    if found != BUILD_ID:
+        version = getattr(unicorn, "__version__", "?")
+        raise EngineError(f"{path} is unicorn {version}, build {found}: the engine reaches into its private structures "
+                          f"and needs {WANTED}, build {BUILD_ID}")
+
+
+def read_u64(address: int) -> int:
+    """The 8 bytes at a host address."""
+    return ctypes.c_uint64.from_address(address).value
+
+
+def write_u64(address: int, value: int) -> None:
+    """Set the 8 bytes at a host address."""
+    ctypes.c_uint64.from_address(address).value = value
+
+
+def check_structures(uc: int) -> tuple[int, int]:
+    """(CPUState, CPUClass) of an initialised engine, after proof that the offsets above fit.  Raises EngineError."""
+    cpu = read_u64(uc + UC_CPU)
+    class_ = read_u64(cpu + CPU_CLASS)
+    proofs = {
+        "stop_interrupt": read_u64(uc + UC_STOP_INTERRUPT + 8) == symbol("memory_map_io_x86_64"),
+        "cpu": read_u64(uc + UC_CPU - 32) == symbol("uc_del_inline_hook_x86_64"),
+        "uc": read_u64(cpu + CPU_UC) == uc,
+        "env": read_u64(cpu + 0x128) == cpu + CPU_ENV,
+        "opaque": read_u64(cpu + CPU_OPAQUE) == 0,
+        "class": symbol("x86_cpu_exec_interrupt_x86_64") in class_slots(class_).values(),
+    }
+    _refuse(proofs)
+    return cpu, class_
+
+
+def check_after_reset(env: int) -> None:
+    """Proof by the values that a reset sets (SDM vol. 3A, table 10-1).  Raises EngineError."""
+    _refuse({
+        "eip": read_u64(env + EIP) == 0xFFF0,
+        "cs": read_u64(env + SEGS + SEGMENT_SIZE + 8) == 0xFFFF0000,
+        "cr0": read_u64(env + CR) == 0x60000010,
+        "fpuc": ctypes.c_uint16.from_address(env + FPUC).value == 0x37F,
+        "mxcsr": ctypes.c_uint32.from_address(env + MXCSR).value == 0x1F80,
+    })
+
+
+def _refuse(proofs: dict[str, bool]) -> None:
+    wrong = [name for name, right in proofs.items() if not right]
+    if wrong:
+        raise EngineError(f"libunicorn's structures are not where they were ({', '.join(wrong)}): this needs {WANTED}")
+
+
+def class_slots(class_: int) -> dict[int, int]:
+    """The function pointers of a CPUClass: address of the slot -> function."""
+    return {class_ + i: read_u64(class_ + i) for i in range(0, 0x100, 8)}

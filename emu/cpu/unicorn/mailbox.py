@@ -1,0 +1,68 @@
+"""The words that a machine's thunks and its Python share: one page of memory, its address in CPUState.opaque.
+
+Time: `budget` is what may still be spent, and `end` the time at which it will be spent, so now = end - budget.  A block is
+charged when it runs, never when it is only looked at: wherever a run is cut, the run stays the same.
+"""
+
+from __future__ import annotations
+
+import mmap
+from ctypes import addressof, c_char
+
+from emu.engine import Costs
+
+SIZE = 0x2000
+BUDGET, END, KICK = 0x00, 0x08, 0x10
+BLOCK_NS, READ_NS, WRITE_NS, INTERRUPT_NS, EXCEPTION_NS, TSC_NS, MMIO_NS = 0x18, 0x20, 0x28, 0x30, 0x38, 0x40, 0x48
+READS, WRITES, TSC_READS, MMIOS = 0x50, 0x58, 0x60, 0x68
+INTERRUPTS, EXCEPTIONS, SOFTWARE = 0x800, 0x1000, 0x1800        # 256 counters each, by vector
+
+COUNTS = {"port_reads": READS, "port_writes": WRITES, "tsc_reads": TSC_READS, "mmio_accesses": MMIOS}
+VECTORS = {"interrupts": INTERRUPTS, "exceptions": EXCEPTIONS, "software_interrupts": SOFTWARE}
+
+
+class Mailbox:
+    """`words[FIELD >> 3]` is a field as a signed 64-bit integer."""
+
+    def __init__(self, costs: Costs) -> None:
+        self.page = mmap.mmap(-1, SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._base = c_char.from_buffer(self.page)
+        self.address = addressof(self._base)
+        self.words = memoryview(self.page).cast("q")
+        self.costs = costs
+        for field, cost in {
+            BLOCK_NS: costs.block, READ_NS: costs.port_read, WRITE_NS: costs.port_write, INTERRUPT_NS: costs.interrupt,
+            EXCEPTION_NS: costs.exception, TSC_NS: costs.tsc_read, MMIO_NS: costs.mmio,
+        }.items():
+            self.words[field >> 3] = cost
+
+    def counters(self) -> dict[str, int | dict[int, int]]:
+        """Every counter by its name; vectors that never came are left out."""
+        counts: dict[str, int | dict[int, int]] = {name: self.words[field >> 3] for name, field in COUNTS.items()}
+        for name, field in VECTORS.items():
+            counts[name] = {v: n for v in range(256) if (n := self.words[(field >> 3) + v])}
+        return counts
+
+    def set_counters(self, counts: dict[str, int | dict[int, int]]) -> None:
+        """The inverse of `counters`."""
+        for name, value in counts.items():
+            if isinstance(value, int):
+                self.words[COUNTS[name] >> 3] = value
+            else:
+                for vector in range(256):
+                    self.words[(VECTORS[name] >> 3) + vector] = value.get(vector, 0)
+
+    def blocks(self, busy: int) -> int:
+        """How many blocks ran in `busy` ns: what is left when everything else has been paid."""
+        words, costs = self.words, self.costs
+        paid = (words[READS >> 3] * costs.port_read + words[WRITES >> 3] * costs.port_write
+                + words[TSC_READS >> 3] * costs.tsc_read + words[MMIOS >> 3] * costs.mmio)
+        for field, cost in ((INTERRUPTS, costs.interrupt), (EXCEPTIONS, costs.exception), (SOFTWARE, costs.exception)):
+            paid += cost * sum(words[field >> 3:(field >> 3) + 256])
+        return (busy - paid) // costs.block
+
+    def close(self) -> None:
+        """Give the page back."""
+        self.words.release()
+        del self._base
+        self.page.close()

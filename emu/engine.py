@@ -1,0 +1,129 @@
+"""What the machine asks of a processor, whatever library executes it.  Imports nothing of ours; `emu.cpu` holds the engines."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class EngineError(RuntimeError):
+    """The engine cannot be had or has failed: one line that says what is needed."""
+
+
+class Stop(enum.Enum):
+    """Why `Engine.run` returned."""
+
+    DUE = "due"                 # the time given to `due` has come
+    HLT = "hlt"                 # halted, and no interrupt that it would take is pending
+    SHUTDOWN = "shutdown"       # a fault during the delivery of a double fault: SDM vol. 3A, 6.15, interrupt 8
+    ASKED = "asked"             # somebody called `stop`
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What the guest pays in virtual time, in ns.  They decide how much work the guest's delay and polling loops are."""
+
+    block: int = 60             # one basic block
+    port_read: int = 700        # an ISA bus cycle takes about a microsecond; a lower price means more polls per wait
+    port_write: int = 120       # posted: the processor goes on
+    mmio: int = 120
+    interrupt: int = 300        # a hardware interrupt taken
+    exception: int = 500        # a fault, trap or INT n: polling through software interrupts passes time, too
+    tsc_read: int = 20          # so that each RDTSC reads later than the one before
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment register with its hidden part.
+
+    `base` and `limit` in bytes (the limit as expanded by G); `attributes` in the format of SDM vol. 3C, table 25-2: type
+    0-3, S 4, DPL 5-6, P 7, AVL 12, L 13, D/B 14, G 15.
+    """
+
+    selector: int
+    base: int
+    limit: int
+    attributes: int
+
+
+class Registers(Protocol):
+    """A live view of the processor in the SDM's names, all lower case.
+
+    int: rax ... r15, rip (the offset in CS), rflags, cr0 cr2 cr3 cr4, dr0-dr3 dr6 dr7, efer, fcw fsw, mxcsr; Segment: es cs
+    ss ds fs gs ldtr tr; (base, limit): gdtr idtr; bytes, little-endian: st(i) by `st`, xmm0-15 by `xmm`.
+    """
+
+    def __getattr__(self, name: str) -> Any: ...
+    def __setattr__(self, name: str, value: Any) -> None: ...
+
+
+Table = Mapping[int, Any]       # address << 4 | size -> function; see emu.bus
+
+
+class Space(Protocol):
+    """An address space of functions."""
+
+    @property
+    def read(self) -> Table: ...
+    @property
+    def write(self) -> Table: ...
+
+
+class Engine(Protocol):
+    """A processor with its memory.  Times are ns of virtual time since power-on."""
+
+    def attach(self, ports: Space, mmio: Space, acknowledge: Callable[[], int]) -> None:
+        """Take the address spaces, and the function that answers the interrupt acknowledge cycle with a vector; once."""
+
+    def memory(self, length: int) -> memoryview:
+        """`length` bytes (whole pages) of zeroed memory for `map`, shared by guest and host without copies."""
+
+    def map(self, address: int, memory: memoryview, kind: str) -> None:
+        """Show `memory` at physical `address`, as "ram" or "rom" (writes are dropped).  Before the first run only."""
+
+    def intr(self, level: int) -> None:
+        """The INTR pin."""
+
+    def nmi(self, level: int) -> None:
+        """The NMI pin: its rising edge counts."""
+
+    def a20(self, level: int) -> None:
+        """The A20M# pin: low masks address bit 20."""
+
+    def reset(self) -> None:
+        """The RESET pin, as after power-on (SDM vol. 3A, table 10-1).  Not inside a callback."""
+
+    def now(self) -> int:
+        """The time, at the start of the block that runs."""
+
+    def due(self, time: int) -> None:
+        """Run until `time`; legal in a callback, exact at the next block."""
+
+    def skip(self, time: int) -> None:
+        """Let the time be `time` without running: what a halted processor does."""
+
+    def run(self) -> Stop:
+        """Run."""
+
+    def stop(self) -> None:
+        """Make `run` return; legal in a callback; the rest of the current block still runs."""
+
+    def registers(self) -> Registers:
+        """The live view."""
+
+    def wrote(self, address: int, length: int) -> None:
+        """The host or a DMA engine wrote RAM: drop what was translated from it."""
+
+    def counters(self) -> dict[str, Any]:
+        """blocks, port_reads, port_writes (int); exceptions, software_interrupts, interrupts ({vector: n})."""
+
+    def save(self) -> dict[str, Any]:
+        """Every register in architectural terms, and the time; portable between processes and engines."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `save`."""
+
+    def close(self) -> None:
+        """Give everything back."""

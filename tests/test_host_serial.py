@@ -1,0 +1,512 @@
+"""The far ends of a serial line: terminal, pipe, file, TCP, pseudo terminal, and each when its other side goes away."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import socket
+import subprocess
+import sys
+import termios
+import threading
+import time
+import tty
+
+import pytest
+
+from emu.host import serial, terminal
+from emu.host.serial import BadChannel, Stdio, open_channel
+
+LIMIT = 5.0  # seconds: what should happen at once and does not by then has failed
+
+
+def read_until(channel, enough, limit=LIMIT):
+    """What arrives on a channel until `enough(data)`."""
+    data, deadline = b"", time.monotonic() + limit
+    while not enough(data):
+        assert time.monotonic() < deadline, f"only {data!r} arrived"
+        channel.wait(0.1)
+        data += channel.read()
+    return data
+
+
+def read_fd(fd, count, limit=LIMIT):
+    """`count` bytes of a descriptor."""
+    data, deadline = b"", time.monotonic() + limit
+    while len(data) < count:
+        ready = select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]
+        assert ready, f"only {data!r} arrived"
+        piece = os.read(fd, count - len(data))
+        if not piece:
+            break
+        data += piece
+    return data
+
+
+@pytest.fixture
+def user():
+    """A terminal: (the user's side, the program's side), cooked as a shell has it."""
+    far, near = pty.openpty()
+    yield far, near
+    for fd in (far, near):
+        os.close(fd)
+
+
+@pytest.fixture
+def pipe():
+    ends = list(os.pipe())
+    yield ends
+    for fd in ends:
+        if fd >= 0:
+            os.close(fd)
+
+
+def shut(ends, index):
+    os.close(ends[index])
+    ends[index] = -1
+
+
+# the Ctrl-A keys
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent", "left", "help_"),
+    [
+        (b"ls\r", b"ls\r", False, False),
+        (b"\x03\x1a\x11\x13\x00\xff", b"\x03\x1a\x11\x13\x00\xff", False, False),
+        (b"a\x01\x01b", b"a\x01b", False, False),
+        (b"a\x01xb", b"a", True, False),
+        (b"\x01hb", b"b", False, True),
+        (b"\x01qb", b"b", False, False),
+        (b"\x01\x01x", b"\x01x", False, False),
+    ],
+)
+def test_ctrl_a_keys(typed, sent, left, help_):
+    for cut in range(len(typed) + 1):  # wherever the terminal cuts them
+        keys = terminal.Keys()
+        assert (keys.take(typed[:cut]) + (b"" if keys.left else keys.take(typed[cut:]))) == sent
+        assert (keys.left, keys.help) == (left, help_)
+
+
+# stdio on a terminal
+
+
+def test_a_terminal_is_raw_until_close(user):
+    _, near = user
+    before = termios.tcgetattr(near)
+    channel = Stdio(near, near)
+    iflag, oflag, _, lflag = termios.tcgetattr(near)[:4]
+    assert not lflag & (termios.ISIG | termios.ICANON | termios.ECHO)
+    assert not iflag & (termios.ICRNL | termios.IXON)
+    assert not oflag & termios.OPOST
+    assert channel.interactive
+    channel.close()
+    assert termios.tcgetattr(near) == before
+    channel.close()
+    tty.setraw(near)
+    channel.close()  # the second one no longer touches it
+    assert termios.tcgetattr(near) != before
+
+
+def test_ctrl_c_is_a_byte_for_the_guest(user):
+    far, near = user
+    channel = Stdio(near, near)
+    os.write(far, b"\x03\x1a\x1c\r\x13")
+    assert read_until(channel, lambda data: len(data) >= 5) == b"\x03\x1a\x1c\r\x13"
+    assert not channel.left
+    channel.close()
+
+
+def test_ctrl_a_x_leaves(user):
+    far, near = user
+    channel = Stdio(near, near)
+    os.write(far, b"ab\x01")
+    assert read_until(channel, lambda data: len(data) >= 2) == b"ab"
+    assert not channel.left
+    os.write(far, b"xcd")
+    read_until(channel, lambda _: channel.left)
+    channel.close()
+
+
+def test_ctrl_a_h_prints_what_works_and_sends_nothing(user):
+    far, near = user
+    channel = Stdio(near, near)
+    os.write(far, b"\x01hz")
+    assert read_until(channel, lambda data: data) == b"z"
+    shown = read_fd(far, 2 + sum(len(line) + 2 for line in terminal.HELP))
+    assert b"Ctrl-A x" in shown and b"\n" not in shown.replace(b"\r\n", b"")
+    channel.close()
+
+
+def test_output_to_a_terminal_is_not_touched_and_ends_with_a_line(user):
+    far, near = user
+    channel = Stdio(near, near)
+    channel.write(b"up\ndown\x1b[A")
+    assert read_fd(far, 10) == b"up\ndown\x1b[A"
+    channel.close()
+    assert read_fd(far, 2) == b"\r\n"
+
+
+def test_a_terminal_that_hangs_up_ends_the_input_and_never_raises(capfd):
+    far, near = pty.openpty()
+    channel = Stdio(near, near)
+    os.close(far)
+    channel.write(b"lost")
+    channel.write(b"lost")
+    assert channel.read() == b""
+    assert not channel.interactive
+    channel.close()
+    os.close(near)
+    assert capfd.readouterr().err.count("is closed") == 1
+
+
+def test_a_terminal_that_does_not_read_never_blocks_a_write(user):
+    _, near = user
+    channel = Stdio(near, near)
+    start = time.monotonic()
+    channel.write(b"x" * 200_000)  # far more than a terminal takes
+    assert time.monotonic() - start < 1.0
+    termios.tcflush(near, termios.TCOFLUSH)
+    channel.stall = 0.0
+    channel.close()
+
+
+def test_our_lines_bring_their_carriage_return_while_the_terminal_is_raw(user, capfd):
+    _, near = user
+    terminal.say("cooked")
+    channel = Stdio(near, near)
+    terminal.say("raw")
+    channel.close()
+    terminal.say("cooked again")
+    assert capfd.readouterr().err == "emu: cooked\nemu: raw\r\nemu: cooked again\n"
+
+
+CHILD = """
+import os, sys, time
+from emu.host.serial import open_channel
+channel = open_channel("stdio")
+channel.write(b"ready")
+deadline = time.monotonic() + 5
+while not channel.left and time.monotonic() < deadline:
+    channel.wait(1)
+    data = channel.read()
+    if data == b"e":
+        sys.exit(3)  # without close(): only what is registered at exit can restore the terminal
+    channel.write(data.upper())
+channel.close()
+sys.exit(0 if channel.left else 9)
+"""
+
+
+@pytest.mark.parametrize(("typed", "status"), [(b"hi", None), (b"e", 3)])
+def test_a_process_restores_its_terminal(user, typed, status):
+    far, near = user
+    before = termios.tcgetattr(near)
+    child = subprocess.Popen([sys.executable, "-c", CHILD], stdin=near, stdout=near, stderr=near)
+    assert read_fd(far, 5) == b"ready"
+    os.write(far, typed)
+    if status is None:
+        assert read_fd(far, 2) == b"HI"
+        os.write(far, b"\x01x")
+        status = 0
+    assert child.wait(LIMIT) == status
+    assert termios.tcgetattr(near) == before
+
+
+def test_a_background_job_leaves_the_terminal_alone():
+    pid, far = pty.fork()
+    if pid == 0:  # leads a session with this terminal; a child in another process group is a background job
+        status = 1
+        try:
+            code = (
+                "import termios; from emu.host.serial import open_channel; b = termios.tcgetattr(0); "
+                "c = open_channel('stdio'); ok = not c.interactive and c.read() == b'' and termios.tcgetattr(0) == b; "
+                "c.write(b'done'); c.close(); raise SystemExit(0 if ok else 7)"
+            )
+            status = subprocess.run([sys.executable, "-c", code], process_group=0, timeout=LIMIT).returncode
+        finally:
+            os._exit(status)
+    assert read_fd(far, 4) == b"done"
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(far)
+
+
+# stdio on pipes
+
+
+def test_a_pipe_passes_all_bytes_and_its_end_ends_the_input(pipe):
+    out = list(os.pipe())
+    channel = Stdio(pipe[0], out[1])
+    every = bytes(range(256))
+    os.write(pipe[1], every)
+    assert channel.interactive
+    assert read_until(channel, lambda data: len(data) >= 256) == every  # Ctrl-A too: it is data
+    assert channel.read() == b"" and channel.interactive
+    shut(pipe, 1)
+    assert channel.read() == b"" and not channel.interactive
+    channel.write(every)
+    assert read_fd(out[0], 256) == every
+    channel.close()
+    assert os.get_blocking(pipe[0]) and os.get_blocking(out[1])  # shared with others: not ours to change
+    for fd in out:
+        os.close(fd)  # still open: they are not ours to close
+
+
+def test_the_null_device_is_the_end_of_input():
+    with open(os.devnull, "rb") as null:
+        channel = Stdio(null.fileno(), -1)
+        assert channel.read() == b"" and not channel.interactive
+        channel.write(b"nobody")
+        channel.close()
+
+
+def test_a_closed_pipe_is_said_once(pipe, capfd):
+    channel = Stdio(-1, pipe[1])
+    assert not channel.interactive
+    shut(pipe, 0)
+    for _ in range(3):
+        channel.write(b"x")
+    channel.close()
+    err = capfd.readouterr().err
+    assert err.count("\n") == 1 and "(stdio) is closed" in err
+
+
+def test_a_pipe_that_is_full_takes_the_rest_later(pipe):
+    channel = Stdio(-1, pipe[1])
+    sent = os.urandom(300_000)
+    got = bytearray()
+    channel.write(sent)  # more than a pipe holds: comes back at once
+    while len(got) < len(sent):
+        got += read_fd(pipe[0], min(4096, len(sent) - len(got)))
+        channel.wait(0)
+    assert got == sent
+    channel.close()
+
+
+def test_a_reader_that_never_reads_holds_the_guest_only_so_long(pipe, capfd, monkeypatch):
+    monkeypatch.setattr(serial, "_PENDING", 1 << 16)
+    channel = Stdio(-1, pipe[1])
+    channel.stall = 0.05
+    start = time.monotonic()
+    for _ in range(100):
+        channel.write(bytes(10_000))
+    assert 0.05 <= time.monotonic() - start < 2.0
+    assert len(channel.pending) <= 1 << 16
+    channel.close()
+    assert capfd.readouterr().err.count("does not read") == 1
+
+
+def test_wait_ends_when_input_arrives_and_when_the_time_is_over(pipe):
+    channel = Stdio(pipe[0], -1)
+    start = time.monotonic()
+    channel.wait(0.02)
+    assert time.monotonic() - start >= 0.019
+    os.write(pipe[1], b"k")
+    start = time.monotonic()
+    channel.wait(0.1)
+    assert time.monotonic() - start < 0.09
+    start = time.monotonic()
+    serial.Line("none").wait(3600)  # never so long that a signal's flag goes unseen
+    assert time.monotonic() - start < 1.0
+    channel.close()
+
+
+# none, file
+
+
+def test_none_takes_all_and_gives_nothing():
+    channel = open_channel("none")
+    channel.write(b"gone")
+    assert channel.read() == b"" and not channel.interactive and not channel.left
+    channel.close()
+
+
+def test_a_file_holds_what_was_written(tmp_path, capfd):
+    path = tmp_path / "log:1"  # a path may hold colons
+    path.write_bytes(b"what was there before, which is replaced")
+    channel = open_channel(f"file:{path}")
+    channel.write(b"one\r\n")
+    assert path.read_bytes() == b"one\r\n"  # at once: it can be followed
+    channel.write(bytes(range(256)))
+    channel.close()
+    channel.close()
+    channel.write(b"late")
+    assert path.read_bytes() == b"one\r\n" + bytes(range(256))
+    assert not channel.interactive
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_full_disk_is_said_once(capfd):
+    channel = open_channel("file:/dev/full")
+    channel.write(b"x")
+    channel.write(b"x")
+    channel.close()
+    err = capfd.readouterr().err
+    assert err.count("\n") == 1 and "No space left on device" in err
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["", "stdin", "stdio:", "none:x", "pty:1", "file", "file:", "tcp:", "tcp:4444x", "tcp:localhost", "tcp:h:65536",
+     "tcp:h:-1", "tcp:h:", "file:/no/such/place", "file:/", "file:a\0b", "tcp:999.1.1.1:0"],
+)  # fmt: skip
+def test_a_bad_specification_is_one_line_that_names_it(spec):
+    with pytest.raises(BadChannel) as error:
+        open_channel(spec)
+    assert "\n" not in str(error.value)
+    assert spec in str(error.value) or "\0" in spec
+
+
+def test_a_pipe_without_a_reader_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(BadChannel, match="nobody reads"):
+        open_channel(f"file:{tmp_path / 'fifo'}")
+
+
+# tcp
+
+
+@pytest.fixture
+def client(monkeypatch):
+    """A channel and the client that it waited for."""
+    said = []
+    waiting = threading.Event()
+    monkeypatch.setattr(serial, "say", lambda text: (said.append(text), waiting.set()))
+    far = []
+
+    def connect():
+        assert waiting.wait(LIMIT)
+        far.append(socket.create_connection(("127.0.0.1", int(said[0].rpartition(":")[2])), LIMIT))
+
+    thread = threading.Thread(target=connect)
+    thread.start()
+    deadline = time.monotonic() + LIMIT
+    channel = open_channel("tcp:127.0.0.1:0", stop=lambda: time.monotonic() > deadline)
+    thread.join()
+    yield channel, far[0], said
+    channel.close()
+    far[0].close()
+
+
+def test_tcp_says_where_it_waits_and_carries_bytes_both_ways(client):
+    channel, far, said = client
+    assert said[0].startswith("the serial line waits for a client on tcp:127.0.0.1:") and not said[0].endswith(":0")
+    channel.write(b"login: \xff\xfd")
+    assert read_fd(far.fileno(), 9) == b"login: \xff\xfd"
+    far.sendall(b"root\r\x01x")
+    assert read_until(channel, lambda data: len(data) >= 7) == b"root\r\x01x"
+    assert channel.interactive and not channel.left
+    channel.close()
+    assert far.recv(1) == b""
+
+
+def test_a_client_that_disconnects_is_said_once(client):
+    channel, far, said = client
+    far.close()
+    deadline = time.monotonic() + LIMIT
+    while channel.interactive:
+        assert time.monotonic() < deadline
+        channel.wait(0.1)
+        assert channel.read() == b""
+    while len(said) < 2:
+        assert time.monotonic() < deadline
+        channel.write(b"x")
+    channel.write(b"x")
+    assert len(said) == 2 and "is closed" in said[1]
+
+
+def test_a_client_that_only_closed_its_sending_half_still_gets_output(client):
+    channel, far, _ = client
+    far.sendall(b"in")
+    far.shutdown(socket.SHUT_WR)
+    assert read_until(channel, lambda _: not channel.interactive) == b"in"
+    channel.write(b"out")
+    assert read_fd(far.fileno(), 3) == b"out"
+
+
+def test_what_was_written_just_before_the_end_arrives(client):
+    channel, far, _ = client
+    sent = os.urandom(500_000)
+    got = bytearray()
+
+    def take():
+        while piece := far.recv(65536):
+            got.extend(piece)
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    channel.write(sent)
+    channel.close()
+    thread.join(LIMIT)
+    assert got == sent
+
+
+def test_a_port_in_use_is_one_line():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        spec = f"tcp:127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(BadChannel, match="in use") as error:
+            open_channel(spec)
+    assert spec in str(error.value)
+
+
+def test_waiting_for_a_client_can_be_given_up(capfd):
+    with pytest.raises(KeyboardInterrupt):
+        open_channel("tcp::0", stop=lambda: True)
+    assert "tcp:127.0.0.1:" in capfd.readouterr().err  # no HOST: this machine only
+
+
+def test_ctrl_c_ends_the_wait_for_a_client():
+    code = "from emu.host.serial import open_channel; open_channel('tcp:127.0.0.1:0')"
+    child = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
+    assert child.stderr is not None and b"waits for a client" in child.stderr.readline()
+    child.send_signal(signal.SIGINT)
+    assert b"KeyboardInterrupt" in child.communicate(timeout=LIMIT)[1]
+
+
+# pty
+
+
+def test_pty_prints_its_path_and_carries_bytes_both_ways(monkeypatch):
+    said = []
+    monkeypatch.setattr(serial, "say", said.append)
+    channel = open_channel("pty")
+    path = said[0].rpartition(" ")[2]
+    channel.write(b"before anyone came\r\n")
+    near = os.open(path, os.O_RDWR | os.O_NOCTTY)
+    assert read_fd(near, 20) == b"before anyone came\r\n"
+    os.write(near, b"root\r\x03")
+    assert read_until(channel, lambda data: len(data) >= 6) == b"root\r\x03"  # raw: nothing is cooked
+    os.close(near)
+    channel.write(b"away")
+    assert channel.read() == b"" and channel.interactive
+    near = os.open(path, os.O_RDWR | os.O_NOCTTY)  # its user comes back
+    os.write(near, b"!")
+    assert read_until(channel, lambda data: data) == b"!"
+    assert read_fd(near, 4) == b"away"
+    os.close(near)
+    channel.close()
+    assert len(said) == 1
+
+
+def test_pty_without_a_user_never_blocks(monkeypatch):
+    monkeypatch.setattr(serial, "say", lambda text: None)
+    channel = open_channel("pty")
+    start = time.monotonic()
+    for _ in range(30):
+        channel.write(bytes(100_000))
+    channel.close()
+    assert time.monotonic() - start < 2.0
+
+
+def test_channels_give_their_descriptors_back(monkeypatch, tmp_path):
+    monkeypatch.setattr(serial, "say", lambda text: None)
+    before = sorted(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else pytest.skip("no /proc here")
+    for _ in range(3):
+        open_channel("pty").close()
+        open_channel(f"file:{tmp_path / 'f'}").close()
+        with pytest.raises(KeyboardInterrupt):
+            open_channel("tcp:127.0.0.1:0", stop=lambda: True)
+    assert sorted(os.listdir("/proc/self/fd")) == before
