@@ -1,11 +1,12 @@
 """Keystone with its traps closed: Intel syntax in, bytes out.
 
-The language is that of GNU as in Intel syntax: `#` starts a comment, `;` separates statements, directives start with a dot, and .macro,
-.rept, .irp and .if work.  A plain symbol is its value and `[symbol]` is memory: there is no `offset`.  Added here: `.include`, and
-labels that are local to the label before them (`.loop:`).
+The language is that of GNU as in Intel syntax: `#` starts a comment, `;` separates statements, directives start with a
+dot, and .macro, .rept, .irp and .if work.  A plain symbol is its value and `[symbol]` is memory: there is no `offset`.
+Added here: `.include`, and labels that are local to the label before them (`.loop:`).
 
-Keystone 0.9.2 is LLVM's assembler with its error messages cut off.  It gives no line numbers, ignores some bad directives, hangs on
-others, and encodes a few instructions as something else than what they say.  What it would get wrong in silence is refused here, by line.
+Keystone 0.9.2 is LLVM's assembler with its error messages cut off.  It gives no line numbers, ignores some bad
+directives, hangs on others, and encodes a few instructions as something else than what they say.  What it would get
+wrong in silence is refused here, by line.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ def assemble(source: str, address: int = 0, bits: int = 64) -> bytes:
 def assemble_file(path: Path, defines: Mapping[str, int] | None = None, bits: int = 32) -> bytes:
     """A flat binary from one .asm file, its includes, and the symbols in `defines`.
 
-    An `.org` with a literal address before the first byte is the load address; a later one pads up to an address.  Raises AssemblyError,
-    as `file:line: message: source line`.
+    An `.org` with a literal address before the first byte is the load address; a later one pads up to an address.
+    Raises AssemblyError, as `file:line: message: source line`.
     """
     lines = [_Line("defines", 0, f".set {name}, {value}") for name, value in (defines or {}).items()]
     address = 0
@@ -52,7 +53,7 @@ def assemble_file(path: Path, defines: Mapping[str, int] | None = None, bits: in
     return _encode(lines, address, bits)
 
 
-# Reading ------------------------------------------------------------------------------------------------------------------------------
+# Reading ------------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
 class _Line:
@@ -118,19 +119,21 @@ def _read(path: Path, depth: int = 0) -> Iterator[_Line]:
         yield from _read(path.parent / name[1], depth + 1)
 
 
-# Traps --------------------------------------------------------------------------------------------------------------------------------
+# Traps --------------------------------------------------------------------------------------------
 
+_ALONE = (".code16", ".code32", ".code64", ".else", ".endif", ".endm", ".endr", ".exitm", ".text")     # no operand
 _NO_BYTES = (".set", ".equ", ".code16", ".code32", ".code64", ".if", ".ifdef", ".ifndef", ".else", ".endif")
 _OPENS = (".macro", ".rept", ".irp")
 _CLOSES = (".endm", ".endr")
 _COUNTS = (".fill", ".space", ".skip", ".zero", ".rept", ".align", ".balign", ".p2align", ".if")
-_DIRECTIVES = {                              # the others are ignored or fail in silence: .section, .incbin, .error, .comm ...
-    *_NO_BYTES, *_OPENS, *_CLOSES, *_COUNTS, ".org", ".ascii", ".asciz", ".byte", ".word", ".short", ".long", ".int", ".quad",
-    ".elseif", ".exitm", ".global", ".globl", ".text",
+_DIRECTIVES = {                              # keystone drops the others in silence: .section .incbin .error .comm ...
+    *_ALONE, *_NO_BYTES, *_OPENS, *_COUNTS, ".org", ".ascii", ".asciz", ".byte", ".word", ".short", ".long", ".int",
+    ".quad", ".elseif", ".global", ".globl",
 }
 _NAME = re.compile(r"(?<![\w.$@\\])[A-Za-z_.$][\w.$]*")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)\'')
-_REGISTER = re.compile(r"[er]?[abcd]x|[abcd][lh]|[er]?[sd]il?|[er]?[sb]pl?|r\d+[dwb]?|[cdefgs]s|[cd]r\d+|st", re.IGNORECASE)
+_REGISTER = re.compile(
+    r"[er]?[abcd]x|[abcd][lh]|[er]?[sd]il?|[er]?[sb]pl?|r\d+[dwb]?|[cdefgs]s|[cd]r\d+|st", re.IGNORECASE)
 
 # Per code size: what keystone encodes as another instruction, and what to write instead.
 _LIES = {bits: [(re.compile(pattern, re.IGNORECASE), hint) for pattern, hint in rows] for bits, rows in {
@@ -153,14 +156,14 @@ def _check(lines: list[_Line], bits: int) -> None:
     for line in lines:
         word, bare = line.word, _QUOTED.sub("0", line.operands)
         names = [name for name in _NAME.findall(bare) if not _REGISTER.fullmatch(name)]
-        if not (line.text.isascii() and line.text.isprintable() or "\t" in line.text):
+        if not line.text.isascii():
             raise line.error("only ASCII outside comments")
         if word.startswith(".") and word not in _DIRECTIVES:
             raise line.error("unknown directive")
         if word in (".ascii", ".asciz") and not re.fullmatch(r'"[^"\\]*(?:\\[0-7bfnrt"\\][^"\\]*)*"', line.operands):
             raise line.error("needs one string, with octal escapes")
-        if word in _DIRECTIVES - set(_CLOSES) - {".text", ".else", ".endif", ".exitm", ".code16", ".code32", ".code64"} and not line.operands:
-            raise line.error("needs an operand")
+        if word in _DIRECTIVES and (not line.operands) != (word in _ALONE):
+            raise line.error("takes no operand" if line.operands else "needs an operand")
         if word in (".set", ".equ"):
             name, _, value = (part.strip() for part in bare.partition(","))
             if set(_NAME.findall(value)) <= constants:
@@ -175,8 +178,11 @@ def _check(lines: list[_Line], bits: int) -> None:
                     raise line.error(f"keystone's `{word}` here {hint}")
             if word == "push" and bits == 32 and names and "[" not in bare:
                 raise line.error("keystone pushes only the symbol's low byte, as 16 bits; push a register")
-            if any(re.match(r"\s*[-~\d]", operand) and _NAME.search(operand) for operand in bare.split(",") if "[" not in operand):
-                raise line.error("keystone reads this as memory; write the symbol first, or .set the value")
+            for operand in bare.split(","):
+                if "[" not in operand and re.match(r"\s*[-~\d]", operand) and _NAME.search(operand):
+                    raise line.error("keystone reads this as memory; write the symbol first, or .set the value")
+            if re.search(r"\[[^\]]*-\s*[A-Za-z_.]", bare):
+                raise line.error("keystone adds this symbol instead of subtracting it; .set the negative value")
 
 
 def _localise(lines: list[_Line]) -> list[_Line]:
@@ -189,15 +195,14 @@ def _localise(lines: list[_Line]) -> list[_Line]:
         scopes.append(scope)
     local = {(scope, line.parts[0][:-1]) for scope, line in zip(scopes, lines) if line.parts[0].startswith(".")}
     for scope, line in zip(scopes, lines):
-        label, _, _ = line.parts
-        rest = line.text[len(label):]
+        text = line.text
         for name in {name for owner, name in local if owner == scope}:
-            rest = re.sub(rf"(?<![\w.\\]){re.escape(name)}(?![\w.])", lambda match: scope + match[0], rest)
-        out.append(_Line(line.file, line.number, (scope + label if label.startswith(".") else label) + rest))
+            text = re.sub(rf"(?<![\w.\\]){re.escape(name)}(?![\w.])", scope + name.replace("\\", r"\\"), text)
+        out.append(_Line(line.file, line.number, text))
     return out
 
 
-# Encoding -----------------------------------------------------------------------------------------------------------------------------
+# Encoding -----------------------------------------------------------------------------------------
 
 @functools.cache
 def _assembler(bits: int) -> keystone.Ks:
@@ -230,7 +235,10 @@ def _blame(
 ) -> AssemblyError:
     """The first line that, with of the lines after it only the labels, gives the same error."""
     message = re.sub(r" \(KS_ERR\w*\)", "", str(error))
-    ends, depth, open_ifs = [], 0, []        # where the source may be cut, and how many .endif that takes
+    ends: list[int] = []                     # where the source may be cut ...
+    open_ifs: list[int] = []                 # ... and how many .endif that takes
+    depth = 0
+    linked = error.errno in (keystone.KS_ERR_ASM_SYMBOL_MISSING, keystone.KS_ERR_ASM_FIXUP_INVALID)
     for index, line in enumerate(lines):
         depth += (line.word in _OPENS) - (line.word in _CLOSES)
         open_ifs.append((open_ifs[-1] if open_ifs else 0) + line.word.startswith(".if") - (line.word == ".endif"))
@@ -241,7 +249,9 @@ def _blame(
         middle = (low + high) // 2
         end = ends[middle]
         tail = [_Line("", 0, ".endif")] * open_ifs[end - 1]
-        tail += [_Line("", 0, line.parts[0] or line.text) for line in renamed[end:] if line.parts[0] or line.word in (".set", ".equ")]
+        for line in renamed[end:] if linked else ():
+            if line.parts[0] or line.word in (".set", ".equ"):
+                tail.append(_Line("", 0, line.parts[0] or line.text))
         _, now = _try(renamed[:end] + tail, address, bits)
         if now and now.errno == error.errno:
             high = middle

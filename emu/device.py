@@ -69,6 +69,8 @@ class Reg(Part):
     ) -> None:
         super().__init__(doc)
         self.offset, self.access, self.reset, self.size, self.bank, self.block = offset, access, reset, size, bank, block
+        if access not in (R, W, RW):                # a register named R or W hides the constant in its class body
+            raise ValueError(f"{doc}: access {access!r} is not r, w or rw")
         drawn = bits.split()
         if drawn and len(drawn) != 8 * size:
             raise ValueError(f"{doc}: {len(drawn)} bits drawn, {8 * size} wanted")

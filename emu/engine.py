@@ -34,25 +34,12 @@ class Costs:
     tsc_read: int = 20          # so that each RDTSC reads later than the one before
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A segment register with its hidden part.
-
-    `base` and `limit` in bytes (the limit as expanded by G); `attributes` in the format of SDM vol. 3C, table 25-2: type
-    0-3, S 4, DPL 5-6, P 7, AVL 12, L 13, D/B 14, G 15.
-    """
-
-    selector: int
-    base: int
-    limit: int
-    attributes: int
-
-
 class Registers(Protocol):
     """A live view of the processor in the SDM's names, all lower case.
 
-    int: rax ... r15, rip (the offset in CS), rflags, cr0 cr2 cr3 cr4, dr0-dr3 dr6 dr7, efer, fcw fsw, mxcsr; Segment: es cs
-    ss ds fs gs ldtr tr; (base, limit): gdtr idtr; bytes, little-endian: st(i) by `st`, xmm0-15 by `xmm`.
+    int: rax ... r15, rip (the offset in CS), rflags, cr0 cr2 cr3 cr4, dr0-dr3 dr6 dr7, efer, fcw fsw ftw, mxcsr;
+    emu.x86.Segment: es cs ss ds fs gs ldtr tr; (base, limit): gdtr idtr; lists of bytes, little-endian: st (the eight physical
+    registers of 80 bits), xmm (16 of 128).
     """
 
     def __getattr__(self, name: str) -> Any: ...

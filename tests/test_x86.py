@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from emu import x86
 from emu.x86 import Gate, Segment
 
-# -- descriptors 
-
+# -- descriptors
 
 def test_the_flat_code_segment_of_linux_is_the_well_known_number():
     assert x86.encode_segment(Segment(0x10, 0, 0xFFFF_FFFF, 0xC09A)) == struct.pack("<Q", 0x00CF9A000000FFFF)
@@ -35,7 +34,7 @@ def test_the_fields_of_the_attributes_are_where_the_vmx_access_rights_have_them(
     assert segment.words() == "code, execute/read, accessed"
 
 
-@pytest.mark.parametrize("kind, words", [ 
+@pytest.mark.parametrize("kind, words", [
     (0, "data, read-only"), (3, "data, read/write, accessed"), (6, "data, read/write, expand-down"),
     (8, "code, execute-only"), (10, "code, execute/read"), (15, "code, execute/read, conforming, accessed")])
 def test_types_are_said_in_the_words_of_table_3_1(kind, words):
@@ -61,8 +60,7 @@ def test_every_descriptor_survives_decoding_and_encoding(raw):
     assert x86.encode_segment(x86.decode_segment(raw)) == raw
 
 
-# -- gates 
-
+# -- gates
 
 def test_a_32_bit_interrupt_gate_as_the_manual_draws_it():
     raw = struct.pack("<HHBBH", 0x5678, 0x10, 0, 0xEE, 0x1234)
@@ -80,7 +78,7 @@ def test_a_64_bit_gate_has_16_bytes_and_an_ist():
 
 def test_there_is_no_task_gate_and_no_16_bit_gate_in_ia32e_mode():
     for kind in (4, 5, 6, 7):
-        assert x86.decode_gate(bytes([0, 0, 8, 0, 0, 0x80 | kind]) + bytes(10)) is None 
+        assert x86.decode_gate(bytes([0, 0, 8, 0, 0, 0x80 | kind]) + bytes(10)) is None
     with pytest.raises(ValueError, match="no 64-bit task gate"):
         x86.encode_gate(Gate("task", 64, 8, 0))
 
@@ -109,8 +107,7 @@ def test_random_bytes_are_a_gate_a_segment_or_a_wrong_length(raw):
                 decode(raw)
 
 
-# -- exceptions 
-
+# -- exceptions
 
 def test_these_vectors_and_no_others_push_an_error_code():
     assert [v for v in range(256) if x86.pushes_error_code(v)] == [8, 10, 11, 12, 13, 14, 17, 21]
@@ -142,8 +139,10 @@ def test_two_exceptions_make_what_table_6_5_says(first, second, result):
     (8, 0, "no information"),
     (21, 3, "ENDBRANCH missing")])
 def test_error_codes_in_words(vector, code, words):
-    assert x86.describe_error_code(vector, code) == words 
-# -- paging 
+    assert x86.describe_error_code(vector, code) == words
+
+
+# -- paging
 
 PG = x86.CR0_PG | x86.CR0_PE
 P, W, U, PS, NX = x86.PRESENT, x86.WRITABLE, x86.USER, x86.LARGE, x86.NX
@@ -198,7 +197,7 @@ def test_pae_has_four_entries_at_the_top_without_rights_and_2_mib_pages():
 
 
 def test_4_level_paging_says_every_step():
-    found = x86.walk(long_tables(0x7000 | P | W | U | NX).read, 0x203456, cr3=0x1000, **LONG) 
+    found = x86.walk(long_tables(0x7000 | P | W | U | NX).read, 0x203456, cr3=0x1000, **LONG)
     assert (found.physical, found.mode) == (0x7456, "4-level")
     assert [s.level for s in found.steps] == ["PML4E", "PDPTE", "PDE", "PTE"]
     assert [s.leaf for s in found.steps] == [False, False, False, True]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from emu.device import R, W, Device, Reg
+from emu.device import Device, R, Reg, W
 
 
 class DebugCon(Device):

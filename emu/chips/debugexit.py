@@ -2,8 +2,8 @@
 
 Source: QEMU, `hw/misc/debugexit.c`.  The status is odd, so it is never that of a run that ended well.
 
-Not modelled: `iosize` and `iobase` as options; the part is four bytes wide, as it is mostly configured, so that an access
-of 1, 2 or 4 bytes arrives whole.
+Not modelled: `iosize` and `iobase` as options; the part is four bytes wide, as it is mostly configured, so that an
+access of 1, 2 or 4 bytes arrives whole.
 """
 
 from __future__ import annotations

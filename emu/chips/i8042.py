@@ -2,23 +2,24 @@
 
 Sources: [P] IBM PS/2 Hardware Interface Technical Reference, "Keyboard and Auxiliary Device Controller"; [A] IBM PC AT
 Technical Reference, 1986, section 1, "Keyboard controller"; [U] Intel UPI-41/42 User's Manual; Linux,
-`drivers/input/serio/i8042.c`, for what a driver dares to expect.  DDh, DFh (A20) and A7h to A9h are as every clone has them.
+`drivers/input/serio/i8042.c`, for what a driver dares to expect.  DDh, DFh (A20) and A7h to A9h are as every clone has
+them.
 
-Time: one byte on a serial line takes `frame` ns, by default 11 bits at 16.7 kHz (the fastest clock in [P]): a guest that
-empties the output buffer sees the next byte, and a new edge of the interrupt, one frame later.  What the controller itself
-has to say comes at once, and a command is done when it is written, so IBF is 1 only while a second byte for a device waits
-for the first to be sent.  One line is served at a time, the keyboard's first.
+Time: one byte on a serial line takes `frame` ns, by default 11 bits at 16.7 kHz (the fastest clock in [P]): a guest
+that empties the output buffer sees the next byte, and a new edge of the interrupt, one frame later.  What the
+controller itself has to say comes at once, and a command is done when it is written, so IBF is 1 only while a second
+byte for a device waits for the first to be sent.  One line is served at a time, the keyboard's first.
 
-After power-on: both lines are disabled, no interrupts, no translation (the firmware sets the command byte); the output port
-is all ones ([U]: ports are high after reset), so A20 is high and the CPU's first fetch finds the ROM.
+After power-on: both lines are disabled, no interrupts, no translation (the firmware sets the command byte); the output
+port is all ones ([U]: ports are high after reset), so A20 is high and the CPU's first fetch finds the ROM.
 
 Our choices where the documents are silent: a device that is written to is enabled again; IRQ1 is held back while the
 keyboard is disabled, so that the answer to a command is not taken by the keyboard's interrupt handler; the answer to a
 command waits while the output buffer is full, and a second one replaces it.
 
-Not modelled: the password (A4h answers "none", A5h swallows one, A6h does nothing), the keyboard lock, the parity error,
-diagnostic dump (ACh), the 8042's program memory and RAM other than its 32 bytes, a CPU that is held in reset with D1h
-(it is a pulse), output port bits 2, 3, 6 and 7 other than as storage.
+Not modelled: the password (A4h answers "none", A5h swallows one, A6h does nothing), the keyboard lock, the parity
+error, diagnostic dump (ACh), the 8042's program memory and RAM other than its 32 bytes, a CPU that is held in reset
+with D1h (it is a pulse), output port bits 2, 3, 6 and 7 other than as storage.
 """
 
 # mypy: disable-error-code="has-type"
@@ -34,10 +35,10 @@ FRAME = 11 * 60_000         # ns
 PATIENCE = 15_000_000       # ns; [P]: a device must begin to clock a byte in within 15 ms
 PULSE = 6_000               # ns; [A]: F0h-FFh pulse the output port for about 6 us
 
-KBDINT, AUXINT, SYS, KBDDIS, AUXDIS, TRANSLATE = 1, 2, 4, 0x10, 0x20, 0x40      # [P]: the controller command byte, RAM 0
-P2_RC, P2_A20, P2_KBD, P2_AUX = 1, 2, 0x10, 0x20                                # [P]: the output port
+KBDINT, AUXINT, SYS, KBDDIS, AUXDIS, TRANSLATE = 1, 2, 4, 0x10, 0x20, 0x40  # [P]: the command byte, RAM 0
+P2_RC, P2_A20, P2_KBD, P2_AUX = 1, 2, 0x10, 0x20                            # [P]: the output port
 DISABLE = {"kbd": KBDDIS, "aux": AUXDIS}
-NO_ANSWER = 0xFE                                                                # [P]: what is read after a time-out
+NO_ANSWER = 0xFE                                                            # [P]: what is read after a time-out
 LOAD_PASSWORD = 0xA5
 
 
@@ -52,6 +53,10 @@ class PS2Device(Protocol):
 
 class I8042(Device):
     """`keyboard` and `mouse` are what is plugged in, or None; `p1` is the input port ([P]: bit 7, not locked)."""
+
+    answer: list[int] | None
+    waits: list[Any] | None
+    sends: int | None
 
     DBBOUT = Reg(0, R, "output buffer")
     DBBIN = Reg(0, W, "input buffer: a parameter, or a byte for the keyboard")
@@ -232,7 +237,7 @@ class I8042(Device):
             self.waits = [line, value]
             self.status |= self.STATUS.IBF
         else:
-            self.abort()                            # the host goes first: it pulls the clock low, the device will repeat
+            self.abort()                            # the host goes first; a device that was interrupted repeats
             self.line, self.sends = line, value
             self.shift.at(self.clock.now + (self.frame if self.devices[line] is not None else PATIENCE))
 

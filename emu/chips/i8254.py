@@ -2,12 +2,13 @@
 
 [I] Intel 8254 data sheet, order 231164-005, September 1993.
 
-CLK runs since power-on, the same one for all counters; nothing ticks.  A counter is kept as it was at one CLK pulse, and
-`advance` moves it on by any number of pulses.  An alarm is set only where OUT is wired to something; for the others there
-is `out`.
+CLK runs since power-on, the same one for all counters; nothing ticks.  A counter is kept as it was at one CLK pulse,
+and `advance` moves it on by any number of pulses.  An alarm is set only where OUT is wired to something; for the others
+there is `out`.
 
-A write or a change of GATE is seen by the next CLK pulse.  Where the data sheet says "undefined" or "illegal": before it
-is programmed a counter is in mode 0 without a count; a count of 1 in modes 2 and 3 acts as 2; BCD digits above 9 carry.
+A write or a change of GATE is seen by the next CLK pulse.  Where the data sheet says "undefined" or "illegal": before
+it is programmed a counter is in mode 0 without a count; a count of 1 in modes 2 and 3 acts as 2; BCD digits above 9
+carry.
 
 Not modelled: the low clock of a strobe (modes 2, 4, 5) on the pin: OUT falls and rises at its end.
 """
@@ -39,13 +40,13 @@ class Counter(TypedDict):
     high: int               # the next read is of the high byte
     latch: int | None       # the latched count
     status: int | None      # the latched status
-    edge: int | None        # the CLK pulse at which the alarm rings
+    edge: int               # the CLK pulse at which the alarm rings; 0: it is off
     period: int             # mode 2: the distance of the edges, until something is written
 
 
 POWER_ON = Counter(
     control=0x30, gate=1, out=0, cr=0, null=1, load=0, running=0, left=0, odd=0, tick=0,
-    low=None, high=0, latch=None, status=None, edge=None, period=0)
+    low=None, high=0, latch=None, status=None, edge=0, period=0)
 
 MODE = (0, 1, 2, 3, 4, 5, 2, 3)                         # of bits 3-1 of the control word: X10, X11
 
@@ -99,8 +100,8 @@ def advance(c: Counter, tick: int) -> None:
         c["out"] = 1
 
 
-def next_edge(c: Counter) -> int | None:
-    """The CLK pulse of the next change of OUT; for a strobe, of its end."""
+def next_edge(c: Counter) -> int:
+    """The CLK pulse of the next change of OUT (for a strobe, of its end), or 0."""
     m = mode(c)
     if c["load"]:
         first, left = c["tick"] + 1, (c["cr"] + 1) // 2 if m == 3 else c["cr"]
@@ -109,11 +110,11 @@ def next_edge(c: Counter) -> int | None:
     else:
         first, left = c["tick"], c["left"]
         if not c["running"]:
-            return None
+            return 0
     if m >= 4 and not c["out"]:
         return c["tick"] + 1
     if left <= 0 or not (c["gate"] or m in (1, 5)):
-        return None
+        return 0
     return first + left + (m >= 4)
 
 
@@ -133,7 +134,7 @@ class I8254(Device):
     COUNTER2 = Reg(2, RW, "counter 2: count or status")
     CONTROL = Reg(3, W, "control word", "SC1 SC0 RW1 RW0 M2 M1 M0 BCD")
 
-    COUNTERS = State([POWER_ON, POWER_ON, POWER_ON], "see Counter")
+    COUNTERS = State([Counter(**POWER_ON) for _ in range(3)], "see Counter")
 
     GATE0 = In("gate of counter 0")
     GATE1 = In("gate of counter 1")
@@ -151,7 +152,6 @@ class I8254(Device):
 
     def reset(self) -> None:
         super().reset()
-        self.counters = [Counter(**POWER_ON) for _ in range(3)]         # three, not one three times
         for n, pin in enumerate((self.gate0, self.gate1, self.gate2)):
             if n in self.gates:
                 self.counters[n]["gate"] = pin.level
@@ -166,13 +166,19 @@ class I8254(Device):
         """Counter `n`, brought to the present."""
         c: Counter = self.counters[n]
         tick = self.clock.now * CLOCK_HZ // SECOND
-        while (edge := c["edge"]) is not None and edge <= tick:         # the alarm is late
+        while 0 < c["edge"] <= tick:                                    # the alarm is late
             self.ring(n)
         advance(c, tick)
         return c
 
+    def change(self, n: int) -> Counter:
+        """Counter `n`, about to be changed: the pin first, for what follows may end a strobe before its alarm."""
+        c = self.current(n)
+        self.outs[n](c["out"])
+        return c
+
     def on_EDGE0(self) -> None:
-        c: dict[str, int] = self.counters[0]
+        c: Counter = self.counters[0]
         if c["period"]:                                                 # the frequent case of ring()
             c["edge"] = edge = c["edge"] + c["period"]
             self.edge0.at(-(-edge * SECOND // CLOCK_HZ))
@@ -190,7 +196,7 @@ class I8254(Device):
     def ring(self, n: int) -> None:
         """OUT changes: each edge at its own CLK pulse, even when the alarm is late."""
         c: Counter = self.counters[n]
-        if c["edge"] is not None:
+        if c["edge"]:
             advance(c, c["edge"])
             if mode(c) in (2, 4, 5):
                 self.outs[n](0)
@@ -198,13 +204,13 @@ class I8254(Device):
 
     def update(self, n: int) -> None:
         c: Counter = self.counters[n]
-        edge = c["edge"] = next_edge(c) if self.outs[n].sinks else None
-        c["period"] = c["cr"] if edge is not None and mode(c) == 2 else 0
+        edge = c["edge"] = next_edge(c) if self.outs[n].sinks else 0
+        c["period"] = c["cr"] if edge and mode(c) == 2 else 0
         alarm: Alarm = (self.edge0, self.edge1, self.edge2)[n]
-        if edge is None:
-            alarm.off()
-        else:
+        if edge:
             alarm.at(-(-edge * SECOND // CLOCK_HZ))
+        else:
+            alarm.off()
         self.outs[n](c["out"])
 
     # GATE.  [I] fig. 21
@@ -221,7 +227,7 @@ class I8254(Device):
     def gate(self, n: int, level: int) -> None:
         if n not in self.gates:
             return
-        c = self.current(n)
+        c = self.change(n)
         c["gate"] = level
         m = mode(c)
         if level and m in (1, 2, 3, 5) and c["cr"]:
@@ -242,7 +248,7 @@ class I8254(Device):
             self.latch_count(value >> 6)
 
     def program(self, n: int, control: int) -> None:
-        c = self.current(n)
+        c = self.change(n)
         c.update(Counter(**{**POWER_ON, "control": control, "gate": c["gate"], "tick": c["tick"]}))
         c["out"] = int(mode(c) != 0)
         self.update(n)
@@ -281,7 +287,7 @@ class I8254(Device):
         return value & 0xFF if access == 1 else value >> 8
 
     def write(self, n: int, value: int) -> None:
-        c = self.current(n)
+        c = self.change(n)
         access, m = c["control"] >> 4, mode(c)
         if m == 0:
             c["out"] = 0                                # at once; the first of two bytes also stops the counter

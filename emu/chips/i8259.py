@@ -2,8 +2,8 @@
 
 [I] Intel 8259A data sheet, order 231468-003, December 1988; [P] 82371SB (PIIX3), order 290550-002, for ELCR.
 
-Eight request inputs; two chips in cascade make the AT's fifteen.  The slave's INT is wired to an IR input of the master;
-its `acknowledge` is in the master's `cascade`, which stands for the CAS lines.
+Eight request inputs; two chips in cascade make the AT's fifteen.  The slave's INT is wired to an IR input of the
+master; its `acknowledge` is in the master's `cascade`, which stands for the CAS lines.
 
 Not modelled: MCS-80 mode (ICW4.uPM = 0 acts as 1), buffered mode (ICW4.BUF and M/S are kept), the slave's comparison of
 its identity (ICW3) with the CAS lines.

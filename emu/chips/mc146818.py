@@ -3,8 +3,8 @@
 The time is computed from the machine's clock when somebody looks; nothing ticks.  A battery keeps time, settings and
 memory over a reset; a part without one starts anew.
 
-Not modelled: the square wave (SQW), daylight savings (DSE is kept), crystals other than 32768 Hz (a divider setting other
-than DV = 010 stops the chain), the undefined bytes read during an update.  [M] has no century: cell 32h is memory.
+Not modelled: the square wave (SQW), daylight savings (DSE is kept), crystals other than 32768 Hz (a divider setting
+other than DV = 010 stops the chain), the undefined bytes read during an update.  [M] has no century: 32h is memory.
 """
 
 # mypy: disable-error-code="has-type"
@@ -16,7 +16,6 @@ from emu.bus import Bus
 from emu.device import RW, Device, Out, R, Reg, State, Timer, W
 
 SECOND = 10**9
-CRYSTAL = 32_768                                    # Hz
 BUSY = 244_000 + 1_984_000                          # [M] tBUC + tUC: from UIP's rise to the end of the update
 EPOCH = date(2000, 1, 1).toordinal()                # [M] every fourth year is a leap year, as in this century
 CENTURY = 36_525                                    # days
@@ -105,8 +104,9 @@ class MC146818(Device):
         index = self.index & 0x7F
         if index < 14:
             self.sync()
-            return self.inside.read[index << 4 | 1]()
-        value: int = self.cells[index]
+            value: int = self.inside.read[index << 4 | 1]()
+        else:
+            value = self.cells[index]
         return value
 
     def write_DATA(self, value: int) -> None:
@@ -170,7 +170,7 @@ class MC146818(Device):
             return None
         if rate < 3:
             rate += 7                                               # [M] table 5: RS 1 and 2 as 8 and 9
-        start, half = self.next - BUSY, 10**9 << rate - 1           # in 1/65536 ns
+        start, half = self.next - BUSY, 10**9 << rate - 1           # half: of the period, in 1/65536 ns
         count = (((self.clock.now - start << 16) - half) // (2 * half)) + 1
         return start - (-(2 * count + 1) * half >> 16)
 

@@ -1,11 +1,12 @@
 """System control port A of the PS/2 at 92h: fast A20 and fast CPU reset.
 
-Sources: [P] IBM PS/2 Hardware Interface Technical Reference, "System Control Port A"; [I] Intel 82371SB (PIIX3), 2.5.4.
+Sources: [P] IBM PS/2 Hardware Interface Technical Reference, "System Control Port A"; [I] Intel 82371SB (PIIX3),
+2.5.4.
 
 The A20 gate of the machine is open while this output or that of the keyboard controller is high: the board ORs them.
 
-Not modelled: the lock on the password in the CMOS RAM (bit 3 is stored, and once set stays set, but locks nothing), the
-watchdog (bit 4 reads 0), the lamp of the fixed disk (bits 6 and 7 are only stored).
+Not modelled: the lock on the password in the CMOS RAM (bit 3 is stored, and once set stays set, but locks nothing),
+the watchdog (bit 4 reads 0), the lamp of the fixed disk (bits 6 and 7 are only stored).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class Port92(Device):
     """A20 gate and CPU reset without the keyboard controller."""
 
     CONTROL = Reg(0, RW, "system control port A", "LAMP1 LAMP0 0 0 LOCK 0 A20 INIT")
-    A20 = Out("high: address line 20 is the CPU's own; low: it is forced to 0, unless the keyboard controller lets it pass")
+    A20 = Out("high: address line 20 is the CPU's own")
     RC = Out("reset the CPU: its rising edge")
     RELEASE = Timer("ends the pulse on RC")
 

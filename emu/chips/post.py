@@ -1,7 +1,7 @@
 """The POST code port at 80h: a latch between the firmware and a pair of hexadecimal digits.
 
-Sources: IBM AT Technical Reference, March 1986, section 5 (`MFG_PORT`); the port is the DMA page register that no channel
-uses, so it reads back.
+Sources: IBM AT Technical Reference, March 1986, section 5 (`MFG_PORT`); the port is the DMA page register that no
+channel uses, so it reads back.
 
 Not modelled: the digits of a PS/2, which has them at 90h and 680h.
 """

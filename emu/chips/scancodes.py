@@ -1,7 +1,7 @@
 """The scan codes of the 102-key keyboard, under QEMU's names of the keys (QKeyCode); a table, no chip.
 
-Sources: [K] IBM PS/2 Hardware Interface Technical Reference, "Keyboards (101- and 102-key)", scan code sets 1, 2 and 3;
-[M] Microsoft, Keyboard Scan Code Specification, 1.3a, for the keys with a Japanese legend or a loudspeaker on them.
+Sources: [K] IBM PS/2 Hardware Interface Technical Reference, "Keyboards (101- and 102-key)", scan code sets 1, 2 and
+3; [M] Microsoft, Keyboard Scan Code Specification, 1.3a, for the keys with a Japanese legend or a loudspeaker on them.
 
 Set 2 is written down; set 1 is what the keyboard controller makes of it (XLAT), which holds for every key.
 
@@ -10,8 +10,8 @@ Not modelled: set 3 of the keys that [K] does not have.
 
 from __future__ import annotations
 
-# What the 8042 puts in the place of a byte in set 2: the ROM of the IBM AT's controller.  F0h it swallows, and sets bit 7 of
-# the next.  Of the bytes from 80h on only 83h (F7) and 84h (SysRq) change.
+# What the 8042 puts in the place of a byte in set 2: the ROM of the IBM AT's controller.  F0h it swallows, and sets
+# bit 7 of the next.  Of the bytes from 80h on only 83h (F7) and 84h (SysRq) change.
 XLAT = bytes.fromhex(
     "ff 43 41 3f 3d 3b 3c 58  64 44 42 40 3e 0f 29 59 "
     "65 38 2a 70 1d 10 02 5a  66 71 2c 1f 1e 11 03 5b "
@@ -52,23 +52,19 @@ SET3: dict[str, int] = {name: int(code, 16) for line in """
     kp_6 74  kp_1 69  kp_2 72  kp_3 7a  kp_enter 79  kp_0 70  kp_decimal 71
     """.strip().splitlines() for name, code in zip(line.split()[::2], line.split()[1::2])}
 
-# Set 3 after power-on: which keys repeat, which tell of their release, and which tell neither (the rest).
+# Set 3 after power-on: the keys that tell of their release, and those that tell of their press only; the others repeat.
 SHIFTS3 = frozenset(SET3[name] for name in ("shift", "shift_r", "ctrl", "alt", "caps_lock"))
-MAKE3 = frozenset(SET3[name] for name in (
-    "esc f1 f2 f3 f4 f5 f6 f7 f8 f9 f10 f11 f12 print scroll_lock pause alt_r ctrl_r insert home pgup end pgdn num_lock "
-    "kp_divide kp_multiply kp_subtract kp_7 kp_8 kp_9 kp_4 kp_5 kp_6 kp_1 kp_2 kp_3 kp_enter kp_0 kp_decimal "
-    "meta_l meta_r compose").split())
+MAKES3 = frozenset(SET3[name] for line in """
+    esc f1 f2 f3 f4 f5 f6 f7 f8 f9 f10 f11 f12 print scroll_lock pause alt_r ctrl_r meta_l meta_r compose
+    insert home pgup end pgdn num_lock kp_divide kp_multiply kp_subtract kp_7 kp_8 kp_9 kp_4 kp_5 kp_6 kp_1 kp_2 kp_3
+    kp_enter kp_0 kp_decimal
+    """.splitlines() for name in line.split())
 
 ALIASES = {"sysrq": "print", "menu": "compose"}
 NAMES = frozenset({*SET2, "print", "pause", *ALIASES})
 
 # The keys between the two blocks: they dress as those of the keypad, with Shift and NumLock undone around them.
-GREY = frozenset("insert home pgup delete end pgdn up left down right".split())
-
-
-def release(code: bytes) -> bytes:
-    """The set 2 bytes of a release: F0h before the last."""
-    return code[:-1] + b"\xf0" + code[-1:]
+GREY = frozenset(("insert", "home", "pgup", "delete", "end", "pgdn", "up", "left", "down", "right"))
 
 
 def set1(codes: bytes) -> bytes:

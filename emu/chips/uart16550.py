@@ -4,7 +4,8 @@ The pins carry logic levels as the registers show them: 1 is asserted (the packa
 PC's: the chip's own INTR through the gate that the board opens with OUT2, so loop-back, which parks OUT2, closes it.
 
 Not modelled: the time that a byte takes to leave (THRE and TEMT are set again at once; each write still makes its THRE
-interrupt), a break that is sent (LCR.SB), DMA (TXRDY, RXRDY), the receiver clock apart from BAUDOUT.
+interrupt), words of less than 8 bits but for the time they take (LCR resets to 5 bits, and many small kernels never set
+it), a break that is sent (LCR.SB), DMA (TXRDY, RXRDY), a receiver clock of its own.
 """
 
 # mypy: disable-error-code="has-type"
@@ -17,7 +18,6 @@ from emu.device import RW, Device, In, Out, R, Reg, State, Timer, W
 CRYSTAL = 1_843_200                                 # Hz, on every PC
 DEPTH = 16
 TRIGGER = 1, 4, 8, 14                               # [NS] 8.4: bytes in the FIFO, by FCR.RT
-WORD = 0x1F, 0x3F, 0x7F, 0xFF                       # [NS] 8.1: the bits of a character, by LCR.WLS
 BYTES = [bytes([i]) for i in range(256)]
 ERRORS = 0x1E                                       # LSR: BI FE PE OE
 NONE, MODEM, EMPTY, DATA, TIMED_OUT, LINE = 1, 0, 2, 4, 0xC, 6      # [NS] table IV: IIR, lowest priority first
@@ -64,7 +64,6 @@ class UART16550(Device):
     # The transmitter
 
     def write_THR(self, value: int) -> None:
-        value &= WORD[self.lcr & 3]
         if self.mcr & 0x10:                         # LOOP
             self._arrive(value)
         else:
@@ -78,7 +77,7 @@ class UART16550(Device):
     def receive(self, byte: int, error: int = 0) -> None:
         """A character has arrived; `error`: what LSR will say of it (PE, FE, BI)."""
         if not self.mcr & self.MCR.LOOP:            # [NS] 8.7: in loop-back SIN is disconnected
-            self._arrive(byte & WORD[self.lcr & 3] | (error & ERRORS & ~self.LSR.OE) << 8)
+            self._arrive(byte & 0xFF | (error & ERRORS & ~self.LSR.OE) << 8)
 
     @property
     def ready(self) -> bool:

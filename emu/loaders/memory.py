@@ -20,16 +20,19 @@ def up(value: int, unit: int = PAGE) -> int:
 
 
 def without(areas: Iterable[Area], taken: Iterable[Area]) -> list[Area]:
-    """What remains of `areas` (sorted, apart) when `taken` (in any order) is cut out."""
-    rest = list(areas)
-    for start, end in taken:
-        if start < end:
-            rest = [
-                piece
-                for a, b in rest
-                for piece in ([(a, b)] if end <= a or b <= start else [(a, start), (end, b)])
-                if piece[0] < piece[1]
-            ]
+    """What remains of `areas` (sorted, apart) when `taken` (in any order, may overlap) is cut out, in one pass."""
+    rest: list[Area] = []
+    cuts = sorted(cut for cut in taken if cut[0] < cut[1])
+    i = reach = 0  # all below `reach` has been cut, or lies in no area
+    for start, end in areas:
+        reach = max(reach, start)
+        while i < len(cuts) and cuts[i][0] < end:
+            if reach < cuts[i][0]:
+                rest.append((reach, cuts[i][0]))
+            reach = max(reach, cuts[i][1])
+            i += 1
+        if reach < end:
+            rest.append((reach, end))
     return rest
 
 

@@ -144,18 +144,22 @@ def _sections(data: bytes, image: elf.Elf, name: str, room: _Room) -> tuple[byte
     if size < 40 or image.shoff + size * count > len(data):
         raise BadImage(f"{name}: the ELF section headers are not inside the file: it is cut short or damaged")
     table = bytearray(data[image.shoff:image.shoff + size * count])
-    blocks: list[tuple[int, bytes]] = []
-    total = 0
+    symbols = bytearray()
+    places = []
     for i in range(count):
         _, kind, _, address, offset, length = struct.unpack_from("<6I", table, i * size)
         if kind in (SHT_SYMTAB, SHT_STRTAB) and not address and length:
-            total += length
-            if offset + length > len(data) or total > len(data):  # overlapping ones could ask for any amount
+            # All of them together are no longer than the file, or they overlap and could ask for any amount.
+            if offset + length > len(data) or len(symbols) + length > len(data):
                 raise BadImage(f"{name}: ELF section {i} is not inside the file: it is cut short or damaged")
-            place = room.take(length, "the kernel's symbols")
-            struct.pack_into("<I", table, i * size + 12, place)
-            blocks.append((place, data[offset:offset + length]))
-    return bytes(table), blocks
+            places.append((i * size + 12, len(symbols)))
+            symbols += data[offset:offset + length] + bytes(-length % 4)
+    if not symbols:
+        return bytes(table), []
+    base = room.take(len(symbols), "the kernel's symbols")
+    for field, place in places:
+        struct.pack_into("<I", table, field, base + place)
+    return bytes(table), [(base, bytes(symbols))]
 
 
 class _Info:

@@ -15,7 +15,7 @@ from unicorn.unicorn_py3.unicorn import uclib
 
 from emu.cpu.unicorn import layout as at
 from emu.cpu.unicorn.layout import symbol
-from emu.engine import Segment
+from emu.x86 import Segment
 
 GENERAL = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{i}" for i in range(8, 16)))
 SEGMENTS = {name: at.SEGS + at.SEGMENT_SIZE * i for i, name in enumerate(("es", "cs", "ss", "ds", "fs", "gs"))}

@@ -1,0 +1,168 @@
+"""What every board has in common: RAM and its map, a console on a serial line, how a kernel is put in, reset and restart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from emu import x86
+from emu.chips.serialline import SerialLine
+from emu.chips.uart16550 import UART16550
+from emu.cpu.unicorn.engine import UnicornEngine
+from emu.engine import Costs
+from emu.loaders import Start, load
+from emu.machine import End, Machine
+
+MIB = 1 << 20
+CODE = x86.Segment(0x10, 0, 0xFFFF_FFFF, 0xC09B)
+RAM, RESERVED = 1, 2                # E820 types
+LOW_END = 0xE000_0000               # RAM below 4 GiB ends here at the latest; the rest lies from 4 GiB on
+HIGH = 1 << 32
+
+
+class BadBoard(ValueError):
+    """A board that cannot be built: one line that says what and why."""
+
+
+class Board(Machine):
+    """A machine with RAM, a processor and a console.
+
+    `memory` in bytes; `cpu` a model's name.  What the guest writes to its console goes to `console` (all of it, bytes) and
+    to `on_output`, if set, as it is written.
+    """
+
+    smallest = 1 * MIB
+
+    def __init__(self, memory: int, cpu: str, costs: Costs | None) -> None:
+        if memory < self.smallest or memory % MIB:
+            raise BadBoard(f"a memory of {memory} bytes: it is whole MiB, from {self.smallest // MIB} MiB on")
+        super().__init__(UnicornEngine(memory, cpu, costs))
+        self.size = memory
+        self.console = bytearray()
+        self.on_output: Callable[[bytes], None] = lambda data: None
+        self.start: Start | None = None
+        self.ram = self.memory("ram", memory)
+        self.on_reset = self._restart
+
+    def _console(self, uart: UART16550) -> SerialLine:
+        """The line to the console's UART."""
+        return self.add("line1", SerialLine, uart.receive, lambda: uart.ready, lambda: uart.character_time)
+
+    def written(self, data: bytes) -> None:
+        """The console's UART sends `data`."""
+        self.console += data
+        self.on_output(data)
+
+    def send(self, data: str | bytes) -> None:
+        """Type on the console, at the line's rate in guest time."""
+        line = self.chips["line1"]
+        assert isinstance(line, SerialLine)
+        line.type(data.encode() if isinstance(data, str) else data)
+
+    @property
+    def text(self) -> str:
+        """What the console has shown so far."""
+        return self.console.decode("utf-8", "replace")
+
+    # -- memory
+
+    def memory_map(self) -> list[tuple[int, int, int]]:
+        """(start, length, E820 type) in the order of addresses."""
+        raise NotImplementedError
+
+    def read(self, address: int, length: int) -> bytes:
+        """`length` bytes of physical memory; FFh where there is no RAM."""
+        return b"".join(bytes(piece) if isinstance(piece, memoryview) else b"\xFF" * piece
+                        for piece in self._pieces(address, length))
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write physical memory, as a DMA engine does; what would fall where there is no RAM is dropped."""
+        done = 0
+        for piece in self._pieces(address, len(data)):
+            if isinstance(piece, memoryview):
+                piece[:] = data[done:done + len(piece)]
+                self.engine.wrote(address + done, len(piece))
+                done += len(piece)
+            else:
+                done += piece
+
+    def _pieces(self, address: int, length: int) -> list[memoryview | int]:
+        pieces: list[memoryview | int] = []
+        end = address + length
+        for base, offset, size in self.ram_ranges():
+            if base < end and base + size > address:
+                first, last = max(base, address), min(base + size, end)
+                if first > address:
+                    pieces.append(first - address)
+                pieces.append(self.ram[offset + first - base:offset + last - base])
+                address = last
+        if address < end:
+            pieces.append(end - address)
+        return pieces
+
+    def ram_ranges(self) -> list[tuple[int, int, int]]:
+        """(physical address, offset in `ram`, length) of the RAM that the guest sees."""
+        low = min(self.size, LOW_END)
+        ranges = [(0, 0, low)] if low <= 0xA0000 else [(0, 0, 0xA0000), (MIB, MIB, low - MIB)]
+        if self.size > low:
+            ranges.append((HIGH, low, self.size - low))
+        return ranges
+
+    def _map_ram(self) -> None:
+        for base, offset, length in self.ram_ranges():
+            self.engine.map(base, self.ram[offset:offset + length], "ram")
+
+    # -- starting
+
+    def load(self, kernel: Path | bytes | str, *, initrd: str | None = None, append: str = "", name: str | None = None) -> Start:
+        """Put a kernel in, to be started by the next `run`, and again by each reset.  Raises emu.loaders.BadImage."""
+        self.start = load(Path(kernel) if isinstance(kernel, str) else kernel, memory_map=self.memory_map(),
+                          initrd=initrd, append=append, name=name)
+        self._restart()
+        return self.start
+
+    def _restart(self) -> None:
+        if self.start is None:
+            return
+        for address, data in self.start.blocks:
+            self.write(address, data)
+        registers = self.registers
+        values = dict(self.start.registers)
+        if self.start.mode == "protected":
+            registers.cr0 = 0x11                            # PE, ET
+            registers.gdtr = self.start.gdtr
+            data = x86.Segment(self.start.data, 0, 0xFFFF_FFFF, 0xC093)
+            for name in ("ds", "es", "fs", "gs", "ss"):
+                setattr(registers, name, data)
+            registers.cs = x86.Segment(self.start.code, 0, 0xFFFF_FFFF, 0xC09B)
+        else:
+            for name in ("cs", "ds", "es", "fs", "gs", "ss"):
+                setattr(registers, name, x86.real_mode_segment(values.pop(name, 0)))
+        for name, value in values.items():
+            setattr(registers, "r" + name.removeprefix("e"), value)
+
+    def run_until(self, text: str | bytes | None = None, *, seconds: float | None = None,
+                  when: Callable[[], bool] | None = None) -> End:
+        """Run until `text` appears on the console, `seconds` of guest time have passed, or `when()` holds.
+
+        `text` counts from the end of what the console has shown before; `when` is asked between slices, at least every 10
+        ms of guest time.  Returns End.ASKED for the first and the last, End.TIME for the second, otherwise why it ended.
+        """
+        wanted = text.encode() if isinstance(text, str) else text
+        seen, before, poll = len(self.console), self.on_output, self.poll
+
+        def output(data: bytes) -> None:
+            before(data)
+            if wanted is not None and self.console.find(wanted, max(seen, len(self.console) - len(data) - len(wanted))) >= 0:
+                self.stop()
+
+        def between() -> None:
+            poll()
+            if when is not None and when():
+                self.stop()
+
+        self.on_output, self.poll = output, between
+        try:
+            return self.run(None if seconds is None else self.now + round(seconds * 1e9))
+        finally:
+            self.on_output, self.poll = before, poll

@@ -1,0 +1,95 @@
+"""The PC: two 8259A, an 8254, an RTC, an 8042 with keyboard and mouse, a 16550A, and the small ports around them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from emu.boards.board import HIGH, LOW_END, MIB, RAM, RESERVED, Board
+from emu.chips.debugcon import DebugCon
+from emu.chips.debugexit import DebugExit
+from emu.chips.i8042 import I8042
+from emu.chips.i8254 import I8254
+from emu.chips.i8259 import I8259
+from emu.chips.keyboard import Keyboard
+from emu.chips.mc146818 import MC146818
+from emu.chips.mouse import Mouse
+from emu.chips.port61 import Port61
+from emu.chips.port92 import Port92
+from emu.chips.post import Post
+from emu.chips.uart16550 import UART16550
+from emu.engine import Costs
+
+START = datetime(2026, 1, 1, tzinfo=UTC)        # what the RTC says at power-on unless the user asks for another time
+
+
+class PC(Board):
+    """`memory` in bytes; `rtc` the time at power-on; `debug` takes what is written to the debug console at port E9h."""
+
+    def __init__(self, memory: int = 256 * MIB, cpu: str = "qemu64", costs: Costs | None = None, *,
+                 rtc: datetime = START, debug: Callable[[bytes], None] = lambda data: None) -> None:
+        super().__init__(memory, cpu, costs)
+        add = self.add
+        pic2 = add("pic2", I8259, at=0xA0, elcr=0x4D1)
+        pic1 = add("pic1", I8259, {2: pic2.acknowledge}, at=0x20, elcr=0x4D0)
+        pit = add("pit", I8254, at=0x40)
+        port61 = add("port61", Port61, lambda: pit.out(2), at=0x61)
+        keyboard = add("keyboard", Keyboard)
+        mouse = add("mouse", Mouse)
+        kbc = add("kbc", I8042, keyboard, mouse, at=0x60)
+        rtc_chip = add("rtc", MC146818, rtc, at=0x70)
+        port92 = add("port92", Port92, at=0x92)
+        com1 = add("com1", UART16550, self.written, at=0x3F8)
+        add("post", Post, at=0x80)
+        add("debugcon", DebugCon, debug, at=0xE9)
+        add("debugexit", DebugExit, self.exit, at=0xF4)
+        self._console(com1)
+        for name, port in (("COM2", 0x2F8), ("COM3", 0x3E8), ("COM4", 0x2E8), ("LPT1", 0x378), ("LPT2", 0x278),
+                           ("primary IDE", 0x1F0), ("secondary IDE", 0x170), ("floppy", 0x3F0), ("PCI", 0xCF8)):
+            self.absent(name, port)
+        self.absent("VGA", 0x3B0, 0x30)
+        self.absent("DMA", 0x00, 0x20)
+        self.absent("DMA page registers", 0x81, 0x0F)
+        self.absent("DMA", 0xC0, 0x20)
+        self.absent("I/O delay", 0xED, 1)
+        self.a20_gates = [1, 1]
+        self.wire(
+            (pit.out0,      pic1.ir[0]),
+            (kbc.kbd_irq,   pic1.ir[1]),
+            (pic2.int,      pic1.ir[2]),
+            (com1.intr,     pic1.ir[4]),
+            (rtc_chip.intr, pic2.ir[0]),
+            (kbc.aux_irq,   pic2.ir[4]),
+            (port61.gate2,  pit.gate2),
+            (kbc.a20,       lambda level: self._a20(0, level)),
+            (port92.a20,    lambda level: self._a20(1, level)),
+            (kbc.rc,        self.ask_reset),
+            (port92.rc,     self.ask_reset),
+            (pic1.int,      self.engine.intr))
+        self.engine.attach(self.ports, self.mmio, pic1.acknowledge)
+        self._map_ram()
+        self._cmos(rtc_chip)
+
+    def _a20(self, gate: int, level: int) -> None:
+        """Either gate opens the line."""
+        self.a20_gates[gate] = level
+        self.engine.a20(1 if any(self.a20_gates) else 0)
+
+    def memory_map(self) -> list[tuple[int, int, int]]:
+        """Conventional memory up to the EBDA, RAM from 1 MiB, RAM above 4 GiB."""
+        entries = [(0, 0x9FC00, RAM), (0x9FC00, 0x400, RESERVED), (0xF0000, 0x10000, RESERVED),
+                   (MIB, min(self.size, LOW_END) - MIB, RAM)]
+        if self.size > LOW_END:
+            entries.append((HIGH, self.size - LOW_END, RAM))
+        return [entry for entry in entries if entry[1]]
+
+    def _cmos(self, rtc: MC146818) -> None:
+        """What a BIOS set-up leaves in the CMOS: memory sizes, equipment, century (IBM AT Technical Reference)."""
+        extended = min((self.size - MIB) // 1024, 0xFFFF)
+        above16 = max(min(self.size, LOW_END) - 16 * MIB, 0) // 65536
+        for cell, value in {
+            0x14: 0x06, 0x15: 640 & 0xFF, 0x16: 640 >> 8,
+            0x17: extended & 0xFF, 0x18: extended >> 8, 0x30: extended & 0xFF, 0x31: extended >> 8,
+            0x34: above16 & 0xFF, 0x35: above16 >> 8,
+        }.items():
+            rtc.cmos(cell, value)

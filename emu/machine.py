@@ -1,0 +1,251 @@
+"""A machine: an engine, chips on two buses, wires between their pins, and the loop that runs them in virtual time."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from emu.bus import Bus
+from emu.clock import Clock
+from emu.device import Device, InPin, OutPin
+from emu.engine import Engine, Registers, Stop
+
+SLICE = 10_000_000          # ns of guest time: Ctrl-C, keys and limits get through at least this often
+SAVE_VERSION = 1
+NOTES = 1000                # a guest that scans an address space must not fill the host's memory
+
+D = TypeVar("D", bound=Device)
+
+
+class End(enum.Enum):
+    """Why `Machine.run` returned."""
+
+    TIME = "time"               # the time given to `run` has come
+    ASKED = "asked"             # somebody called `stop`
+    EXIT = "exit"               # the guest left by its exit port: `Machine.exit_code`
+    SHUTDOWN = "shutdown"       # triple fault
+    HALTED = "halted"           # HLT with interrupts disabled, or with nothing armed that could end it
+
+
+class Machine:
+    """`add` the parts, `wire` the nets, `run`.  A board (emu.boards) is a function or class that does the first two.
+
+    `poll` is called between slices, at least every 10 ms of guest time: the host's input enters there.  `idle(time)` is
+    called when the guest is halted until the alarm at `time` (None: until an input), and returns the time to go on at.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.clock = Clock(engine.now, self._nearer)
+        self.notes: list[str] = []                      # what a person should be told
+        self.ports = Bus(self._unclaimed("port", 1))
+        self.mmio = Bus(self._unclaimed("memory", 0x10000))
+        self.chips: dict[str, Device] = {}
+        self.memories: dict[str, memoryview] = {}
+        self.poll: Callable[[], None] = lambda: None
+        self.idle: Callable[[int | None], int | None] = lambda time: time
+        self.on_reset: Callable[[], None] = lambda: None
+        self.exit_code: int | None = None
+        self.resets = 0
+        self._end = self._polled = 0
+        self._asked: End | None = None
+        self._reset = False
+
+    # -- building
+
+    def add(self, name: str, cls: type[D], *args: Any, **blocks: int) -> D:
+        """Make a chip, place its register blocks on the I/O ports, power it on."""
+        chip = cls(*args)
+        chip.attach(name, self.clock)
+        for block, base in blocks.items():
+            self.ports.place(chip, block, base)
+        self.chips[name] = chip
+        return chip
+
+    def absent(self, name: str, at: int, length: int = 8) -> None:
+        """Say that the part `name` could be at port `at` and is not there."""
+        self.ports.leave(at, length, name)
+
+    def wire(self, *nets: tuple[OutPin, InPin | Callable[[int], None]]) -> None:
+        """Join output pins to inputs; a function is an input of the engine or of the board."""
+        for source, sink in nets:
+            drive = sink.wire() if isinstance(sink, InPin) else sink
+            source.sinks.append(drive)
+            if source.level:
+                drive(source.level)
+
+    def memory(self, name: str, length: int) -> memoryview:
+        """Zeroed memory that a snapshot knows as `name`."""
+        self.memories[name] = self.engine.memory(length)
+        return self.memories[name]
+
+    def _unclaimed(self, space: str, grain: int) -> Callable[[str, int, int], None]:
+        verbs = {"r": "read from", "w": "write to"}
+        return lambda access, address, size: self.note(
+            f"{verbs[access]} {space} {address // grain * grain:#x}, where nothing is")
+
+    def note(self, text: str) -> None:
+        """Remember something that a person should be told, once."""
+        if text not in self.notes and len(self.notes) < NOTES:
+            self.notes.append(text)
+
+    def __getitem__(self, name: str) -> Device:
+        return self.chips[name]
+
+    # -- running
+
+    def _nearer(self, time: int) -> None:
+        if time < self._end:
+            self._end = time
+            self.engine.due(time)
+
+    def stop(self, why: End = End.ASKED) -> None:
+        """Make `run` return at the next block; legal in a callback of a chip and in a signal handler."""
+        self._asked = self._asked or why
+        self.engine.stop()
+
+    def exit(self, code: int) -> None:
+        """The guest leaves with `code`."""
+        self.exit_code = code
+        self.stop(End.EXIT)
+
+    def ask_reset(self, level: int = 1) -> None:
+        """A reset line rises: the machine resets when the current block is done."""
+        if level:
+            self._reset = True
+            self.engine.stop()
+
+    def reset(self) -> None:
+        """As after power-on, but for RAM and time; then `on_reset`."""
+        self._reset = False
+        self.resets += 1
+        for chip in self.chips.values():
+            chip.reset()
+        self.engine.reset()
+        self.on_reset()
+
+    def run(self, until: int | None = None) -> End:
+        """Run to the time `until` (ns since power-on), or for as long as the guest lives."""
+        engine, clock = self.engine, self.clock
+        while True:
+            if self._reset:
+                self.reset()
+            if self._asked:
+                asked, self._asked = self._asked, None
+                return asked
+            clock.ring()
+            now = engine.now()
+            if now >= self._polled + SLICE:
+                self._polled = now
+                self.poll()
+                if self._asked:
+                    continue
+            if until is not None and now >= until:
+                return End.TIME
+            end = now + SLICE
+            if until is not None and until < end:
+                end = until
+            alarm = clock.next()
+            if alarm is not None and alarm < end:
+                end = alarm
+            self._end = end
+            engine.due(end)
+            stop = engine.run()
+            self._end = 0                       # an alarm that is set between slices moves nothing
+            if stop is Stop.HLT and not (self._asked or self._reset):
+                if not engine.registers().rflags & 0x200:
+                    return End.HALTED
+                if not self._sleep(until):
+                    return End.HALTED
+            elif stop is Stop.SHUTDOWN:
+                return End.SHUTDOWN
+
+    def _sleep(self, until: int | None) -> bool:
+        """Let a halted guest's time pass to the next alarm; False when nothing can ever wake it."""
+        alarm = self.clock.next()
+        target = alarm if until is None else until if alarm is None else min(alarm, until)
+        time = self.idle(target)
+        if time is None:
+            return False
+        self.engine.skip(time)
+        return True
+
+    # -- looking
+
+    @property
+    def now(self) -> int:
+        """ns of guest time since power-on."""
+        return self.engine.now()
+
+    @property
+    def registers(self) -> Registers:
+        """The processor's registers, live."""
+        return self.engine.registers()
+
+    def save(self) -> dict[str, Any]:
+        """The state of the processor and of every chip, as plain values; the memories are beside it, in `memories`."""
+        return {
+            "version": SAVE_VERSION,
+            "processor": self.engine.save(),
+            "chips": {name: chip.save() for name, chip in self.chips.items()},
+            "memories": {name: len(memory) for name, memory in self.memories.items()},
+            "resets": self.resets,
+        }
+
+    def restore(self, state: Mapping[str, Any], memories: Mapping[str, Any]) -> None:
+        """The inverse of `save`; `memories` holds name -> (offset, bytes) pieces of what is not zero.
+
+        Raises ValueError if the state is of another board.
+        """
+        if state.get("version") != SAVE_VERSION:
+            raise ValueError(f"a snapshot of version {state.get('version')}; this program reads version {SAVE_VERSION}")
+        for what, ours in (("chips", self.chips), ("memories", self.memories)):
+            if set(state[what]) != set(ours):
+                raise ValueError(f"a snapshot of another board: it has other {what}")
+        for name, length in state["memories"].items():
+            if length != len(self.memories[name]):
+                raise ValueError(f"a snapshot with {length >> 10} KiB of {name}; this machine has "
+                                 f"{len(self.memories[name]) >> 10} KiB")
+        for name, memory in self.memories.items():
+            self._fill(memory, memories[name])
+        self.engine.restore(state["processor"])
+        for name, chip in self.chips.items():
+            chip.restore(state["chips"][name])
+        self.resets = state["resets"]
+        self._polled = self.engine.now()
+
+    @staticmethod
+    def _fill(memory: memoryview, pieces: Iterator[tuple[int, bytes]]) -> None:
+        done = 0
+        for offset, data in pieces:
+            memory[done:offset] = bytes(offset - done)
+            memory[offset:offset + len(data)] = data
+            done = offset + len(data)
+        memory[done:] = bytes(len(memory) - done)
+
+    def state_sha256(self) -> str:
+        """A digest of registers, chips and memories in canonical form; of nothing that only counts."""
+        state = self.save()
+        processor = {key: value for key, value in state["processor"].items() if key not in ("counters", "skipped")}
+        digest = hashlib.sha256(canonical({"processor": processor, "chips": state["chips"]}))
+        for name in sorted(self.memories):
+            digest.update(self.memories[name])
+        return digest.hexdigest()
+
+    def close(self) -> None:
+        """Give everything back."""
+        self.engine.close()
+
+
+def canonical(state: Any) -> bytes:
+    """JSON with sorted keys; bytes as {"hex": ...}."""
+
+    def encode(value: Any) -> Any:
+        if isinstance(value, (bytes, bytearray)):
+            return {"hex": value.hex()}
+        raise TypeError(f"{type(value).__name__} in a saved state")
+
+    return json.dumps(state, sort_keys=True, separators=(",", ":"), default=encode).encode()
