@@ -195,11 +195,14 @@ def _localise(lines: list[_Line]) -> list[_Line]:
         scopes.append(scope)
     local = {(scope, line.parts[0][:-1]) for scope, line in zip(scopes, lines) if line.parts[0].startswith(".")}
     for scope, line in zip(scopes, lines):
-        text = line.text
-        for name in {name for owner, name in local if owner == scope}:
-            text = re.sub(rf"(?<![\w.\\]){re.escape(name)}(?![\w.])", scope + name.replace("\\", r"\\"), text)
-        out.append(_Line(line.file, line.number, text))
+        names = {re.escape(name) for owner, name in local if owner == scope}
+        out.append(_Line(line.file, line.number, _prefix(line.text, names, scope) if names else line.text))
     return out
+
+
+def _prefix(text: str, names: set[str], scope: str) -> str:
+    use = rf"{_QUOTED.pattern}|(?<![\w.\\])(?:{'|'.join(names)})(?![\w.])"
+    return re.sub(use, lambda match: scope + match[0] if match[0].startswith(".") else match[0], text)
 
 
 # Encoding -----------------------------------------------------------------------------------------

@@ -111,8 +111,8 @@ class Bus:
         return read
 
     def _writer(self, address: int, size: int) -> Writer:
-        pieces: list[tuple[Writer, int, int]] = []                # writer, shift right, mask
-        done = 0
+        pieces: list[tuple[int, int, int]] = []                   # entry, shift right, mask
+        done, claimed = 0, False
         while done < size:
             found = self._find(address + done, "w")
             width = 1
@@ -120,19 +120,18 @@ class Bus:
                 device, reg, inside = found
                 assert reg is not None
                 width = min(reg.size - inside, size - done)
-                writer = device.writer(reg)
-                if width < reg.size:
-                    writer = self._part(device, reg, inside, width)
-                elif width == size:
-                    return writer
-                pieces.append((writer, 8 * done, (1 << 8 * width) - 1))
+                if width == size:
+                    return device.writer(reg) if width == reg.size else self._part(device, reg, inside, width)
+                claimed = True
+            pieces.append((address + done << 4 | width, 8 * done, (1 << 8 * width) - 1))
             done += width
-        if not pieces:
+        if not claimed:
             return drop
+        table = self.write
 
         def write(value: int) -> None:
-            for writer, right, mask in pieces:
-                writer(value >> right & mask)
+            for entry, right, mask in pieces:
+                table[entry](value >> right & mask)               # now: the piece before may have switched the bank
 
         return write
 

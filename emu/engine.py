@@ -1,4 +1,4 @@
-"""What the machine asks of a processor, whatever library executes it.  Imports nothing of ours; `emu.cpu` holds the engines."""
+"""What the machine asks of a processor, whatever library executes it; the engines are in emu.cpu."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Costs:
     """What the guest pays in virtual time, in ns.  They decide how much work the guest's delay and polling loops are."""
 
     block: int = 60             # one basic block
-    port_read: int = 700        # an ISA bus cycle takes about a microsecond; a lower price means more polls per wait
+    port_read: int = 700        # an ISA bus cycle takes about a microsecond; cheaper ones mean more polls per wait
     port_write: int = 120       # posted: the processor goes on
     mmio: int = 120
     interrupt: int = 300        # a hardware interrupt taken

@@ -14,7 +14,6 @@ from emu.loaders import Start, load
 from emu.machine import End, Machine
 
 MIB = 1 << 20
-CODE = x86.Segment(0x10, 0, 0xFFFF_FFFF, 0xC09B)
 RAM, RESERVED = 1, 2                # E820 types
 LOW_END = 0xE000_0000               # RAM below 4 GiB ends here at the latest; the rest lies from 4 GiB on
 HIGH = 1 << 32
@@ -114,16 +113,21 @@ class Board(Machine):
 
     # -- starting
 
-    def load(self, kernel: Path | bytes | str, *, initrd: str | None = None, append: str = "", name: str | None = None) -> Start:
+    def load(self, kernel: Path | bytes | str, *, initrd: str | None = None, append: str = "",
+             name: str | None = None) -> Start:
         """Put a kernel in, to be started by the next `run`, and again by each reset.  Raises emu.loaders.BadImage."""
         self.start = load(Path(kernel) if isinstance(kernel, str) else kernel, memory_map=self.memory_map(),
                           initrd=initrd, append=append, name=name)
         self._restart()
         return self.start
 
+    def _firmware(self) -> None:
+        """Leave in RAM what the board's firmware would have left there."""
+
     def _restart(self) -> None:
         if self.start is None:
             return
+        self._firmware()
         for address, data in self.start.blocks:
             self.write(address, data)
         registers = self.registers
@@ -131,9 +135,9 @@ class Board(Machine):
         if self.start.mode == "protected":
             registers.cr0 = 0x11                            # PE, ET
             registers.gdtr = self.start.gdtr
-            data = x86.Segment(self.start.data, 0, 0xFFFF_FFFF, 0xC093)
+            flat = x86.Segment(self.start.data, 0, 0xFFFF_FFFF, 0xC093)
             for name in ("ds", "es", "fs", "gs", "ss"):
-                setattr(registers, name, data)
+                setattr(registers, name, flat)
             registers.cs = x86.Segment(self.start.code, 0, 0xFFFF_FFFF, 0xC09B)
         else:
             for name in ("cs", "ds", "es", "fs", "gs", "ss"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -20,6 +21,7 @@ from emu.chips.post import Post
 from emu.chips.uart16550 import UART16550
 from emu.engine import Costs
 
+EBDA = 0x9FC00              # the extended BIOS data area: the last KiB of conventional memory
 START = datetime(2026, 1, 1, tzinfo=UTC)        # what the RTC says at power-on unless the user asks for another time
 
 
@@ -77,11 +79,17 @@ class PC(Board):
 
     def memory_map(self) -> list[tuple[int, int, int]]:
         """Conventional memory up to the EBDA, RAM from 1 MiB, RAM above 4 GiB."""
-        entries = [(0, 0x9FC00, RAM), (0x9FC00, 0x400, RESERVED), (0xF0000, 0x10000, RESERVED),
+        entries = [(0, EBDA, RAM), (EBDA, 0x400, RESERVED), (0xF0000, 0x10000, RESERVED),
                    (MIB, min(self.size, LOW_END) - MIB, RAM)]
         if self.size > LOW_END:
             entries.append((HIGH, self.size - LOW_END, RAM))
         return [entry for entry in entries if entry[1]]
+
+    def _firmware(self) -> None:
+        """The BIOS data area, as far as kernels that are started directly still read it."""
+        self.write(0x400, struct.pack("<4H", 0x3F8, 0, 0, 0))          # base addresses of COM1 to COM4
+        self.write(0x40E, struct.pack("<H", EBDA >> 4))
+        self.write(0x413, struct.pack("<H", EBDA >> 10))                # KiB of base memory
 
     def _cmos(self, rtc: MC146818) -> None:
         """What a BIOS set-up leaves in the CMOS: memory sizes, equipment, century (IBM AT Technical Reference)."""

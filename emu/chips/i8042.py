@@ -84,7 +84,7 @@ class I8042(Device):
     RC = Out("reset the CPU: its rising edge")
 
     def __init__(
-        self, keyboard: PS2Device | None = None, mouse: PS2Device | None = None, *, p1: int = 0xB0, frame: int = FRAME,
+        self, keyboard: PS2Device | None = None, mouse: PS2Device | None = None, p1: int = 0xB0, frame: int = FRAME,
     ) -> None:
         self.devices = {"kbd": keyboard, "aux": mouse}
         self.requests = {"kbd": self.kbd_request, "aux": self.aux_request}

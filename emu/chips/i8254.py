@@ -159,8 +159,10 @@ class I8254(Device):
     # Time
 
     def out(self, n: int) -> int:
-        """The level of OUT now."""
-        return self.current(n)["out"]
+        """The level of OUT now; asking changes nothing."""
+        c: Counter = self.counters[n].copy()
+        advance(c, self.clock.now * CLOCK_HZ // SECOND)
+        return c["out"]
 
     def current(self, n: int) -> Counter:
         """Counter `n`, brought to the present."""

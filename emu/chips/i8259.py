@@ -50,7 +50,7 @@ class I8259(Device):
     ICW2 = Reg(1, W, "vector of IR0, after ICW1", "T7 T6 T5 T4 T3 0 0 0", bank=2)
     ICW3 = Reg(1, W, "inputs with a slave, or the slave's identity; if ICW1.SNGL = 0", bank=3)
     ICW4 = Reg(1, W, "mode; if ICW1.IC4 = 1", "0 0 0 SFNM BUF MS AEOI uPM", bank=4)
-    ELCR = Reg(0, RW, "edge/level control: 1 = level", block="elcr")                      # [P] 2.5.4
+    ELCR = Reg(0, RW, "edge/level control: 1 = level", block="elcr")                      # [P] ELCR1, ELCR2
 
     LOWEST = State(7, "the level with the lowest priority")
     ROTATE = State(0, "rotate in automatic EOI mode")
@@ -64,7 +64,7 @@ class I8259(Device):
     def __init__(self, cascade: Mapping[int, Callable[[], int]] | None = None) -> None:
         self.cascade = dict(cascade or {})
         self.master = cascade is not None
-        # The timer, keyboard and cascade inputs are edge always; so are IRQ8 and IRQ13.  [P] 2.5.4
+        # Always edge: timer, keyboard and cascade; clock and coprocessor.  [P] ELCR1, ELCR2
         self.switchable = 0xF8 if self.master else 0xDE
 
     # Initialization command words: the bank says which one offset 1 takes next.  [I] fig. 6
@@ -96,7 +96,7 @@ class I8259(Device):
     # Requests
 
     def on_IR(self, pin: int, level: int) -> None:
-        # Edge or level, the request is withdrawn with the line: [I] "Edge and level triggered modes", fig. 9
+        # Edge or level, the request is withdrawn with the line: [I] "Edge and level triggered modes", fig. 10
         if level:
             self.irr |= 1 << pin
         else:

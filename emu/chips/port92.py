@@ -9,6 +9,7 @@ Not modelled: the lock on the password in the CMOS RAM (bit 3 is stored, and onc
 the watchdog (bit 4 reads 0), the lamp of the fixed disk (bits 6 and 7 are only stored).
 """
 
+# mypy: disable-error-code="has-type"
 from __future__ import annotations
 
 from emu.device import RW, Device, Out, Reg, Timer
@@ -25,7 +26,7 @@ class Port92(Device):
     RELEASE = Timer("ends the pulse on RC")
 
     def write_CONTROL(self, value: int) -> None:
-        before = self.control
+        before: int = self.control
         self.control = value & self.CONTROL.mask | before & self.CONTROL.LOCK
         self.a20(1 if value & self.CONTROL.A20 else 0)
         if value & ~before & self.CONTROL.INIT:     # [P]: INIT must be 0 before another reset can be asked for

@@ -372,6 +372,15 @@ def test_an_alarm_is_only_set_for_an_output_that_is_wired() -> None:
     assert pit.clock.next() is None
 
 
+def test_asking_for_out_changes_nothing(pit: Timer) -> None:
+    pit.load(2, 3)
+    pit.now = at(8)
+    state = pit.chip.save()
+    pit.rises.clear()
+    assert pit.chip.out(0) == 1
+    assert (pit.chip.save(), pit.rises) == (state, [])
+
+
 def test_a_late_alarm_loses_no_edge(pit: Timer) -> None:
     pit.load(2, 10)
     pit.rises.clear()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +36,7 @@ def test_bit_4_toggles_with_each_refresh_request() -> None:
     for _ in range(1000):
         levels.append(bench.read("NMISC") >> 4 & 1)
         bench.advance(1000)
-    changes = sum(a != b for a, b in zip(levels, levels[1:]))
+    changes = sum(a != b for a, b in pairwise(levels))
     assert changes == 999_000 // 15_085                 # each 15.085 us
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from emu.assembler import assemble
 from emu.cpu.unicorn.layout import symbol
@@ -54,7 +54,7 @@ def jump(target: int) -> bytes:
 class Patches:
     """Functions of the library whose entries lead to thunks of ours while at least one machine lives."""
 
-    def __init__(self, thunks: dict[str, tuple[bytes, Callable[[int], str]]]) -> None:
+    def __init__(self, thunks: Mapping[str, tuple[bytes, Callable[[int], str]]]) -> None:
         """`thunks`: function -> (its first instructions, whole and position-independent; source(trampoline))."""
         self.thunks = thunks
         self.machines = 0

@@ -153,9 +153,9 @@ class UnicornEngine:
 
         self._mmio = mmio
         place, box = self._code.place, self._box.address
-        self._hook_insn(x86_const.UC_X86_INS_IN, place(thunks.port_gate(box, m.READS, m.READ_NS, self._address(_IN(port_in)))))
-        self._hook_insn(x86_const.UC_X86_INS_OUT,
-                        place(thunks.port_gate(box, m.WRITES, m.WRITE_NS, self._address(_OUT(port_out)))))
+        reads, writes = self._address(_IN(port_in)), self._address(_OUT(port_out))
+        self._hook_insn(x86_const.UC_X86_INS_IN, place(thunks.port_gate(box, m.READS, m.READ_NS, reads)))
+        self._hook_insn(x86_const.UC_X86_INS_OUT, place(thunks.port_gate(box, m.WRITES, m.WRITE_NS, writes)))
         self._hook_insn(x86_const.UC_X86_INS_RDTSC, place(thunks.read_tsc(box, 0)))
         self._hook_insn(x86_const.UC_X86_INS_RDTSCP, place(thunks.read_tsc(box, at.TSC_AUX)))
         at.write_u64(self._handle + at.UC_STOP_INTERRUPT, place(thunks.deliver_exception(box)))
@@ -308,8 +308,8 @@ class UnicornEngine:
     def _wakes(self) -> bool:
         """Whether an interrupt that the halted processor takes is pending."""
         request = self._request.value
-        return bool(request & at.INTERRUPT_HARD and self._eflags.value & 0x200
-                    or request & at.INTERRUPT_NMI and not self._hflags2.value & at.HF2_NMI)
+        return bool((request & at.INTERRUPT_HARD and self._eflags.value & 0x200)
+                    or (request & at.INTERRUPT_NMI and not self._hflags2.value & at.HF2_NMI))
 
     def stop(self) -> None:
         self._words[m.KICK >> 3] = 1                                    # a chained loop looks at nothing else
@@ -402,8 +402,8 @@ class UnicornEngine:
 
     def _hook(self, kind: int, thunk: int, begin: int = 1, end: int = 0, *more: Any) -> None:
         hook = ctypes.c_size_t()
-        self._check(_hook_add(self._uc._uch, ctypes.byref(hook), ctypes.c_int(kind), ctypes.c_void_p(thunk), ctypes.c_void_p(0),
-                              ctypes.c_uint64(begin), ctypes.c_uint64(end), *more))
+        self._check(_hook_add(self._uc._uch, ctypes.byref(hook), ctypes.c_int(kind), ctypes.c_void_p(thunk),
+                              ctypes.c_void_p(0), ctypes.c_uint64(begin), ctypes.c_uint64(end), *more))
 
     def _hook_insn(self, instruction: int, thunk: int) -> None:
         self._hook(unicorn_const.UC_HOOK_INSN, thunk, 1, 0, ctypes.c_int(instruction))

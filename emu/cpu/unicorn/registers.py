@@ -114,7 +114,8 @@ class Registers:
     def save(self) -> dict[str, Any]:
         """All of them as ints, lists and hex strings."""
         state: dict[str, Any] = {name: getattr(self, name) for name in
-                                 (*GENERAL, "rip", "rflags", *CONTROL, *DEBUG, "efer", *SMALL, "fsw", "ftw", "fip", "fdp", "mxcsr")}
+                                 (*GENERAL, "rip", "rflags", *CONTROL, *DEBUG, "efer",
+                                  *SMALL, "fsw", "ftw", "fip", "fdp", "mxcsr")}
         for name in SEGMENTS:
             segment = getattr(self, name)
             state[name] = [segment.selector, segment.base, segment.limit, segment.attributes]
@@ -192,6 +193,14 @@ def _strings(start: int, step: int, length: int, count: int) -> Callable[[Regist
     return lambda registers: [ctypes.string_at(registers._env + start + step * i, length) for i in range(count)]
 
 
+def _reader(number: int) -> Callable[[Registers], int]:
+    return lambda registers: registers.api(number)
+
+
+def _writer(number: int) -> Callable[[Registers, int], None]:
+    return lambda registers, value: registers.set_api(number, value)
+
+
 _READ: dict[str, Callable[[Registers], Any]] = {
     "rflags": lambda registers: registers.api(x86_const.UC_X86_REG_RFLAGS),
     "fsw": lambda registers: registers.api(x86_const.UC_X86_REG_FPSW) & 0xFFFF,
@@ -199,12 +208,12 @@ _READ: dict[str, Callable[[Registers], Any]] = {
     "mxcsr": lambda registers: registers.api(x86_const.UC_X86_REG_MXCSR) & 0xFFFFFFFF,
     "st": _strings(at.FPREGS, 16, 10, 8),               # physical registers R0 to R7, 80 bits each
     "xmm": _strings(at.XMM, 64, 16, 16),
-    **{name: lambda registers, number=number: registers.api(number) for name, number in DEBUG.items()},
+    **{name: _reader(number) for name, number in DEBUG.items()},
 }
 _WRITE: dict[str, Callable[[Registers, Any], None]] = {
     "rflags": lambda registers, value: registers.set_api(x86_const.UC_X86_REG_RFLAGS, value),
     "fsw": lambda registers, value: registers.set_api(x86_const.UC_X86_REG_FPSW, value),
     "ftw": _write_ftw,
     "mxcsr": lambda registers, value: registers.set_api(x86_const.UC_X86_REG_MXCSR, value),
-    **{name: lambda registers, value, number=number: registers.set_api(number, value) for name, number in DEBUG.items()},
+    **{name: _writer(number) for name, number in DEBUG.items()},
 }

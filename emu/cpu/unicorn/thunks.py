@@ -7,6 +7,8 @@ through Python.  Literals are hexadecimal throughout.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.layout import (
     CC_OP,
@@ -252,7 +254,7 @@ def sysenter(trampoline: int) -> str:
     """
 
 
-PATCHES = {
+PATCHES: dict[str, tuple[bytes, Callable[[int], str]]] = {
     "helper_check_exit_request_x86_64": (bytes.fromhex("4c8b87b8010000 418b80408a0000"), check_exit),
     "helper_read_eflags_x86_64": (bytes.fromhex("55 53 4889fb 4883ec08 8bb7a8000000"), read_eflags),
     "helper_syscall_x86_64": (bytes.fromhex("4157 4989ff 4156 4155 4c63ee 4154"), syscall),

@@ -1,0 +1,223 @@
+"""What every chip owes, found by introspection: reset, save and restore, and calm whatever the guest does."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import random
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import pytest
+
+import emu.chips
+from emu.bus import Bus
+from emu.clock import Clock
+from emu.device import Device, In, Out, OutPin, Reg
+
+ACCESSES = 20_000
+RINGS = 300                     # alarms in one step, at most: a chip may be set to ring at every tick of its crystal
+
+
+class Case(NamedTuple):
+    """How to build a chip, and what its host may do to it besides driving its pins."""
+
+    args: Callable[[], tuple[Any, ...]] = tuple
+    stir: Callable[[Any, random.Random], Any] = lambda chip, rng: None
+
+
+class Plug:
+    """A device on a line of the I8042."""
+
+    def __init__(self) -> None:
+        self.request = OutPin(0)
+
+    def send(self) -> int:
+        return 0x1C
+
+    def receive(self, byte: int) -> None:
+        pass
+
+
+def nothing(*args: Any) -> int:
+    return 0
+
+
+# A chip that can be made without arguments, and that its host cannot stir, needs no line
+CASES: dict[str, Case] = {
+    "DebugCon": Case(lambda: (nothing,)),
+    "DebugExit": Case(lambda: (nothing,)),
+    "I8042": Case(lambda: (Plug(), Plug())),
+    "I8254": Case(lambda: ((0, 1, 2),)),
+    "I8259": Case(lambda: ({2: lambda: 0x70},), lambda chip, rng: chip.acknowledge()),
+    "Keyboard": Case(stir=lambda chip, rng: rng.choice([
+        chip.send, lambda: chip.receive(rng.randrange(256)),
+        lambda: chip.key(rng.choice(["a", "shift", "ctrl", "up", "pause", "print", "ret"]), rng.random() < 0.5)])()),
+    "MC146818": Case(lambda: (datetime(1999, 12, 31, 23, 59, 59, 500_000), False),
+                     lambda chip, rng: chip.cmos(rng.randrange(128), rng.randrange(256))),
+    "Mouse": Case(stir=lambda chip, rng: rng.choice([chip.send, lambda: chip.receive(rng.randrange(256))])()),
+    "Port61": Case(lambda: (nothing,)),
+    "Post": Case(lambda: (nothing,)),
+    "SerialLine": Case(lambda: (nothing, lambda: True, lambda: 86_806), lambda chip, rng: chip.type(rng.randbytes(3))),
+    "UART16550": Case(lambda: (nothing,), lambda chip, rng: chip.receive(rng.randrange(256), rng.randrange(256))),
+}
+
+
+def chips() -> list[type[Device]]:
+    for module in pkgutil.walk_packages(emu.chips.__path__, "emu.chips."):
+        importlib.import_module(module.name)
+    found, new = set(), [Device]
+    while new:
+        new = [sub for cls in new for sub in cls.__subclasses__() if sub.__module__.startswith("emu.chips.")]
+        found |= set(new)
+    return sorted(found, key=lambda cls: cls.__name__)
+
+
+CHIPS = pytest.mark.parametrize("cls", chips(), ids=lambda cls: cls.__name__)
+
+
+class Subject:
+    """One chip, powered on at the time `now`, with all its blocks on a bus."""
+
+    def __init__(self, cls: type[Device], now: int = 0) -> None:
+        self.now = now
+        self.clock = Clock(lambda: self.now)
+        case = CASES.get(cls.__name__, Case())
+        self.stir = case.stir
+        try:
+            self.chip: Any = cls(*case.args())
+        except TypeError as why:
+            pytest.fail(f"{cls.__name__} is new here: give it a line in CASES of {__file__} ({why})")
+        self.log: list[Any] = []
+        for out in cls.parts(Out):
+            pin = getattr(self.chip, out.key)
+            pin.sinks.append(lambda level, name=out.name: self.log.append((self.now, name, level)))
+        self.chip.attach(cls.__name__, self.clock)
+        self.bus = Bus()
+        self.addresses = []
+        for i, block in enumerate(sorted(self.chip.banks)):
+            base = (i + 1) << 24
+            self.bus.place(self.chip, block, base)
+            self.addresses += [a for a in self.bus.claims if a >= base]
+        self.inputs = [pin for part in cls.parts(In) for pin in pins(self.chip, part)]
+
+    def advance(self, ns: int) -> None:
+        end = self.now + ns
+        for _ in range(RINGS):
+            due = self.clock.next()
+            if due is None or due > end:
+                self.now = end
+                return
+            self.now = max(self.now, due)
+            self.clock.ring()
+
+    def run(self, seed: str, accesses: int) -> None:
+        """Do everything that can be done to a chip, at random; the log gets all that it answers."""
+        rng = random.Random(seed)
+        for _ in range(accesses):
+            what = rng.random()
+            if self.addresses:
+                size = rng.choice((1, 2, 4))
+                entry = rng.choice(self.addresses) << 4 | size
+                if what < 0.5:
+                    self.log.append(self.bus.read[entry]())
+                else:
+                    full = (1 << 8 * size) - 1
+                    self.bus.write[entry](rng.choice((rng.randint(0, full), rng.getrandbits(4), 0, full)))
+            if what < 0.1 and self.inputs:
+                rng.choice(self.inputs)(rng.randrange(2))
+            if 0.1 < what < 0.2:
+                self.stir(self.chip, rng)
+            if 0.2 < what < 0.5:
+                self.advance(rng.choice((1, 100, 2_000, 50_000)) if what > 0.22 else rng.randrange(10**9))
+
+
+def pins(chip: Any, part: In) -> list[Any]:
+    return getattr(chip, part.key) if part.width else [getattr(chip, part.key)]
+
+
+def undeclared(chip: Device) -> dict[str, int]:
+    return {key: id(value) for key, value in vars(chip).items() if key.upper() not in type(chip).declared}
+
+
+def plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and plain(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(plain(item) for item in value)
+    return value is None or type(value) in (int, bool, str, bytes)
+
+
+def twin(subject: Subject, saved: dict[str, Any]) -> Subject:
+    """A fresh chip at the same time, with the saved state."""
+    other = Subject(type(subject.chip), subject.now)
+    other.chip.restore(saved)
+    other.log.clear()
+    return other
+
+
+@CHIPS
+def test_the_module_says_what_is_not_modelled(cls):
+    assert "Not modelled:" in (importlib.import_module(cls.__module__).__doc__ or "")
+
+
+@CHIPS
+def test_registers_that_share_an_access_are_told_apart_by_a_method(cls):
+    taken: dict[tuple[str, int, str, int], str] = {}
+    for reg in cls.parts(Reg):
+        for access in reg.access:
+            for i in range(reg.size):
+                first = taken.setdefault((reg.block, reg.bank, access, reg.offset + i), reg.name)
+                method = ("read_" if access == "r" else "write_") + first
+                assert first == reg.name or hasattr(cls, method), f"{reg.name} lies on {first}, which has no {method}"
+
+
+@CHIPS
+def test_every_method_is_of_a_declared_part(cls):
+    for name in dir(cls):
+        for prefix in "read_", "write_", "on_":
+            part = name.removeprefix(prefix)
+            if part != name and part.isupper():
+                assert part in cls.declared, name
+
+
+@CHIPS
+def test_whatever_the_guest_does_a_chip_keeps_its_contract(cls):
+    subject = Subject(cls)
+    chip, name = subject.chip, cls.__name__
+    made = undeclared(chip)
+    subject.run(name, ACCESSES // 2)
+    assert undeclared(chip) == made, "a chip keeps no state that it does not declare"
+
+    saved = chip.save()
+    assert plain(saved), "a saved state is plain values"
+    assert json.loads(json.dumps(saved, default=bytes.hex))
+    chip.restore(saved)
+    assert chip.save() == saved, "restore(save) is the identity"
+
+    other, before = twin(subject, saved), len(subject.log)
+    assert other.chip.save() == saved
+    subject.run("on", ACCESSES // 2)
+    other.run("on", ACCESSES // 2)
+    assert other.log == subject.log[before:], "a restored chip answers as the one that was saved"
+    assert other.chip.save() == chip.save()
+    assert undeclared(chip) == made
+
+    for i in range(10):                         # a register may happen to hold its reset value, but not each time
+        for pin in subject.inputs:
+            pin(0)
+        chip.reset()
+        assert chip.save() == Subject(cls, subject.now).chip.save(), "reset equals fresh"
+        subject.run(str(i), ACCESSES // 100)
+    assert undeclared(chip) == made
+
+
+@CHIPS
+def test_the_same_run_gives_the_same_state(cls):
+    first, second = Subject(cls), Subject(cls)
+    for subject in first, second:
+        subject.run("same", ACCESSES // 10)
+    assert first.log == second.log
+    assert first.chip.save() == second.chip.save()

@@ -1,0 +1,59 @@
+"""Who may import whom: section 1 of the plan of the house."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import emu
+
+HOUSE = Path(emu.__file__).parent
+MAY = {
+    "host": "", "device": "", "clock": "", "engine": "", "x86": "", "assembler": "",
+    "bus": "device",
+    "chips": "device bus",
+    "machine": "bus clock engine device",
+    "cpu": "engine x86 assembler",
+    "loaders": "x86 engine machine",
+    "boards": "machine chips host cpu loaders x86 engine",
+    "datasheet": "device bus",
+}
+LIBRARIES = {"unicorn": "cpu", "keystone": "assembler"}
+FILES = sorted(HOUSE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(HOUSE).with_suffix("").parts[0]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that is imported anywhere in the file, by its full name."""
+    package = ["emu", *path.relative_to(HOUSE).parent.parts]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[:len(package) - node.level + 1] if node.level else []
+            yield from (".".join([*base, *filter(None, [node.module]), alias.name]) for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOUSE)))
+def test_a_file_imports_only_what_its_room_may(path):
+    here = room(path)
+    for name in imports(path):
+        top, *rest = name.split(".")
+        if top in LIBRARIES:
+            assert here == LIBRARIES[top], f"only emu.{LIBRARIES[top]} imports {top}"
+        if top == "emu" and rest and here in MAY:
+            assert rest[0] in (here, *MAY[here].split()), f"emu.{here} may not import {name}"
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if room(f) == "chips"], ids=lambda path: path.stem)
+def test_chips_never_import_each_other(path):
+    for name in imports(path):
+        if name.startswith("emu.chips."):
+            module = HOUSE / "chips" / (name.split(".")[2] + ".py")
+            assert "Device)" not in module.read_text(), f"{path.name} imports the chip in {module.name}"
