@@ -62,6 +62,7 @@ class _Line:
     file: str
     number: int
     text: str
+    source: str = ""                         # what stands there, where `text` is made of it
 
     @functools.cached_property
     def parts(self) -> tuple[str, str, str]:
@@ -80,7 +81,7 @@ class _Line:
 
     def error(self, message: str) -> AssemblyError:
         where = f"line {self.number}" if self.file == "line" else f"{self.file}:{self.number}"
-        return AssemblyError(f"{where}: {message}: {self.text}")
+        return AssemblyError(f"{where}: {message}: {self.source or self.text}")
 
 
 _TOKEN = re.compile(r"""(?:"(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)' | [^"';#] )""", re.VERBOSE)
@@ -133,7 +134,7 @@ _DIRECTIVES = {                              # keystone drops the others in sile
 _NAME = re.compile(r"(?<![\w.$@\\])[A-Za-z_.$][\w.$]*")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)\'')
 _REGISTER = re.compile(
-    r"[er]?[abcd]x|[abcd][lh]|[er]?[sd]il?|[er]?[sb]pl?|r\d+[dwb]?|[cdefgs]s|[cd]r\d+|st", re.IGNORECASE)
+    r"[er]?[abcd]x|[abcd][lh]|[er]?[sd]il?|[er]?[sb]pl?|[er]ip|r\d+[dwb]?|[cdefgs]s|[cd]r\d+|st", re.IGNORECASE)
 
 # Per code size: what keystone encodes as another instruction, and what to write instead.
 _LIES = {bits: [(re.compile(pattern, re.IGNORECASE), hint) for pattern, hint in rows] for bits, rows in {
@@ -178,11 +179,6 @@ def _check(lines: list[_Line], bits: int) -> None:
                     raise line.error(f"keystone's `{word}` here {hint}")
             if word == "push" and bits == 32 and names and "[" not in bare:
                 raise line.error("keystone pushes only the symbol's low byte, as 16 bits; push a register")
-            for operand in bare.split(","):
-                if "[" not in operand and re.match(r"\s*[-~\d]", operand) and _NAME.search(operand):
-                    raise line.error("keystone reads this as memory; write the symbol first, or .set the value")
-            if re.search(r"\[[^\]]*-\s*[A-Za-z_.]", bare):
-                raise line.error("keystone adds this symbol instead of subtracting it; .set the negative value")
 
 
 def _localise(lines: list[_Line]) -> list[_Line]:
@@ -196,13 +192,65 @@ def _localise(lines: list[_Line]) -> list[_Line]:
     local = {(scope, line.parts[0][:-1]) for scope, line in zip(scopes, lines) if line.parts[0].startswith(".")}
     for scope, line in zip(scopes, lines):
         names = {re.escape(name) for owner, name in local if owner == scope}
-        out.append(_Line(line.file, line.number, _prefix(line.text, names, scope) if names else line.text))
+        out.append(_Line(line.file, line.number, _prefix(line.text, names, scope) if names else line.text, line.text))
     return out
 
 
 def _prefix(text: str, names: set[str], scope: str) -> str:
     use = rf"{_QUOTED.pattern}|(?<![\w.\\])(?:{'|'.join(names)})(?![\w.])"
     return re.sub(use, lambda match: scope + match[0] if match[0].startswith(".") else match[0], text)
+
+
+_PLAIN = re.compile(r"""([\w.$]+(\s*[-+]\s*\d\w*)*)?""")     # what keystone reads as it stands
+
+
+def _name_sums(lines: list[_Line]) -> list[_Line]:
+    """Name sums of symbols by .set, where keystone would take the last symbol for the sum: `[a + b * 4]`, `5 - a`."""
+    out: list[_Line] = []
+    depth = 0
+    for line in lines:
+        depth += (line.word in _OPENS) - (line.word in _CLOSES)
+        label, word, operands = line.parts
+        if word.startswith(".") or not _NAME.search(operands):
+            out.append(line)
+            continue
+        sums: list[str] = []
+        text = re.sub(r"\[([^\]]*)\]", lambda match: f"[{_address(match[1], len(out), sums)}]", operands)  # noqa: B023
+        fields = re.split(r",(?![^\[]*\])(?=(?:[^']*'[^']*')*[^']*$)", text)
+        text = ",".join(field if "[" in field else _value(field, len(out), sums) for field in fields)
+        if sums and depth:
+            raise line.error("too much for keystone within a block; .set the sum outside")
+        out += [_Line(line.file, line.number, text, line.source) for text in sums]
+        out.append(_Line(line.file, line.number, f"{label} {word} {text}" if sums else line.text, line.source))
+    return out
+
+
+def _symbols(expression: str) -> list[str]:
+    return [name for name in _NAME.findall(_QUOTED.sub("0", expression)) if not _REGISTER.fullmatch(name)]
+
+
+def _named(expression: str, line: int, sums: list[str]) -> str:
+    name = f"sum.{line}.{len(sums)}"
+    sums.append(f".set {name}, {expression}")
+    return name
+
+
+def _address(expression: str, line: int, sums: list[str]) -> str:
+    """What stands in brackets: the registers as they are, and the rest as one symbol."""
+    terms = re.findall(r"[-+]?(?:\([^()]*\)|[^-+()])+", expression)
+    rest = "".join(term for term in terms if len(_symbols(term)) or not _NAME.search(term)).strip()
+    if not _symbols(rest) or _PLAIN.fullmatch(rest.removeprefix("+").strip()):
+        return expression
+    registers = "".join(term for term in terms if not _symbols(term) and _NAME.search(term)).strip(" +")
+    return f"{registers} + {_named(rest, line, sums)}" if registers else _named(rest, line, sums)
+
+
+def _value(expression: str, line: int, sums: list[str]) -> str:
+    """An operand without brackets."""
+    expression = expression.strip()
+    if not _symbols(expression) or _PLAIN.fullmatch(expression) or re.search(r"[\\:]|\w\s+\w", expression):
+        return expression
+    return _named(expression, line, sums)
 
 
 # Encoding -----------------------------------------------------------------------------------------
@@ -218,10 +266,10 @@ def _assembler(bits: int) -> keystone.Ks:
 
 def _encode(lines: list[_Line], address: int, bits: int) -> bytes:
     _check(lines, bits)
-    renamed = _localise(lines)
-    code, error = _try(renamed, address, bits)
+    lines = _name_sums(_localise(lines))
+    code, error = _try(lines, address, bits)
     if error:
-        raise _blame(lines, renamed, error, address, bits)
+        raise _blame(lines, error, address, bits)
     return code
 
 
@@ -233,9 +281,7 @@ def _try(lines: list[_Line], address: int, bits: int) -> tuple[bytes, keystone.K
     return code or b"", None
 
 
-def _blame(
-    lines: list[_Line], renamed: list[_Line], error: keystone.KsError, address: int, bits: int
-) -> AssemblyError:
+def _blame(lines: list[_Line], error: keystone.KsError, address: int, bits: int) -> AssemblyError:
     """The first line that, with of the lines after it only the labels, gives the same error."""
     message = re.sub(r" \(KS_ERR\w*\)", "", str(error))
     ends: list[int] = []                     # where the source may be cut ...
@@ -252,10 +298,10 @@ def _blame(
         middle = (low + high) // 2
         end = ends[middle]
         tail = [_Line("", 0, ".endif")] * open_ifs[end - 1]
-        for line in renamed[end:] if linked else ():
+        for line in lines[end:] if linked else ():
             if line.parts[0] or line.word in (".set", ".equ"):
                 tail.append(_Line("", 0, line.parts[0] or line.text))
-        _, now = _try(renamed[:end] + tail, address, bits)
+        _, now = _try(lines[:end] + tail, address, bits)
         if now and now.errno == error.errno:
             high = middle
         else:

@@ -7,7 +7,9 @@ Alarms that are due together ring in the order in which they were made, so that 
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+
+CROWD = 64                  # entries of the heap that may be out of date
 
 
 class Alarm:
@@ -50,7 +52,11 @@ class Clock:
         return alarm
 
     def _arm(self, time: int, alarm: Alarm) -> None:
-        heappush(self.heap, (time, alarm.order))
+        if len(self.heap) < CROWD + 4 * len(self.alarms):
+            heappush(self.heap, (time, alarm.order))
+        else:                                   # a guest that moves a far alarm to and fro must not fill the memory
+            self.heap[:] = [(alarm.due, alarm.order) for alarm in self.alarms if alarm.due is not None]
+            heapify(self.heap)
         self.nearer(time)
 
     def next(self) -> int | None:

@@ -6,11 +6,21 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 
+from emu.bus import Bus
 from emu.device import Device, In, Out, Part, Reg, State, Timer
 
 Placed = Iterable[tuple[Device, Mapping[str, int]]]     # a chip, and the base of each of its blocks that is seen
 
 WIDTH = 100
+
+
+def placements(devices: Iterable[Device], *buses: Bus) -> Placed:
+    """`devices` with the bases that they have on `buses`."""
+    where: dict[Device, dict[str, int]] = {device: {} for device in devices}
+    for bus in buses:
+        for device, block, base in bus.claims.values():
+            where[device][block] = base
+    return list(where.items())
 
 
 def render(placed: Placed) -> str:
@@ -23,17 +33,18 @@ def ports_inc(placed: Placed) -> str:
 
     Raises ValueError where two parts of a board would get the same symbol.
     """
-    chips = [(device, list(_symbols(device, blocks))) for device, blocks in placed]
     taken: dict[str, str] = {}
     lines = ["# Made by emu.datasheet from the declarations of the chips."]
-    for device, symbols in chips:
+    for device, blocks in placed:
+        symbols = list(_symbols(device, blocks))
         if symbols:
             lines += ["", f"# {device.name}: {type(device).__name__}"]
         width = max((len(name) for name, _ in symbols), default=0) + 1
         for name, value in symbols:
-            if taken.setdefault(name, device.name) != device.name or f".set {name}," in "\n".join(lines[-len(symbols):]):
+            if name in taken:
                 raise ValueError(f"{device.name} and {taken[name]} both make the symbol {name}")
-            lines.append(f".set {name + ',':{width}} {value:#04X}".replace("0X", "0x"))
+            taken[name] = device.name
+            lines.append(f".set {name + ',':{width}} 0x{value:02X}")
     return "\n".join(lines) + "\n"
 
 
@@ -41,7 +52,9 @@ def _symbols(device: Device, blocks: Mapping[str, int]) -> Iterator[tuple[str, i
     for reg in _registers(device, blocks):
         symbol = f"{device.name}_{reg.name}".upper()
         yield symbol, blocks[reg.block] + reg.offset
-        yield from ((f"{symbol}_{bit}", value) for bit, value in reg.fields.items())
+        for bit, value in reg.fields.items():
+            if bit.isidentifier():                          # not a bit that is drawn as 1
+                yield f"{symbol}_{bit}".upper(), value
 
 
 def _registers(device: Device, blocks: Mapping[str, int]) -> list[Reg]:
@@ -58,8 +71,9 @@ def _chip(device: Device, blocks: Mapping[str, int]) -> Iterator[str]:
     yield from textwrap.wrap(paragraphs[0], WIDTH)
     for block, base in blocks.items():
         registers = [reg for reg in _registers(device, blocks) if reg.block == block]
+        banks = "; (n) is seen while bank n is selected" if any(reg.bank for reg in registers) else ""
         yield ""
-        yield f"registers at {base:#x}" if block == "at" else f"registers, block {block}, at {base:#x}"
+        yield ("registers" if block == "at" else f"registers of {block}") + f" at {base:#x}{banks}"
         yield from _columns(_register(reg, base) for reg in registers)
     for title, kind in ("inputs", In), ("outputs", Out), ("timers", Timer), ("state", State):
         parts = list(device.parts(kind))

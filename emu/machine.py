@@ -121,6 +121,7 @@ class Machine:
     def reset(self) -> None:
         """As after power-on, but for RAM and time; then `on_reset`."""
         self._reset = False
+        self._polled = -SLICE                   # a guest may reset faster than time passes
         self.resets += 1
         for chip in self.chips.values():
             chip.reset()
@@ -221,10 +222,19 @@ class Machine:
     def _fill(memory: memoryview, pieces: Iterator[tuple[int, bytes]]) -> None:
         done = 0
         for offset, data in pieces:
-            memory[done:offset] = bytes(offset - done)
+            Machine._clear(memory, done, offset)
             memory[offset:offset + len(data)] = data
             done = offset + len(data)
-        memory[done:] = bytes(len(memory) - done)
+        Machine._clear(memory, done, len(memory))
+
+    @staticmethod
+    def _clear(memory: memoryview, start: int, end: int) -> None:
+        """Zero what is not: a page of a new machine that nobody has written costs the host nothing, and stays so."""
+        zeros = bytes(1 << 16)
+        for at in range(start, end, len(zeros)):
+            piece = memory[at:min(at + len(zeros), end)]
+            if bytes(piece) != zeros[:len(piece)]:
+                piece[:] = zeros[:len(piece)]
 
     def state_sha256(self) -> str:
         """A digest of registers, chips and memories in canonical form; of nothing that only counts."""

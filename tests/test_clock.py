@@ -128,6 +128,16 @@ def test_the_engine_is_told_of_an_alarm_that_is_set(t):
     assert t.nearer == [10, 5]
 
 
+def test_an_alarm_that_is_moved_to_and_fro_fills_no_memory(t):
+    a, b = t.alarm("a"), t.alarm("b")
+    b.at(5000)
+    for i in range(10_000):
+        a.at(10_000 + i % 7)
+    assert len(t.clock.heap) < 100
+    t.run(20_000)
+    assert t.rung == [(5000, "b"), (10_000 + 9_999 % 7, "a")]
+
+
 @given(st.lists(st.tuples(st.integers(0, 4), st.one_of(st.none(), st.integers(0, 50))), max_size=60))
 def test_alarms_ring_as_a_sorted_list_would(moves):
     t = Time()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, Self
 
 from emu import x86
 from emu.chips.serialline import SerialLine
@@ -36,7 +37,9 @@ class Board(Machine):
         if memory < self.smallest or memory % MIB:
             raise BadBoard(f"a memory of {memory} bytes: it is whole MiB, from {self.smallest // MIB} MiB on")
         super().__init__(UnicornEngine(memory, cpu, costs))
-        self.size = memory
+        self.size, self.cpu = memory, cpu
+        self.costs = costs or Costs()
+        self.irqs = [0] * 16                            # how often each request was acknowledged
         self.console = bytearray()
         self.on_output: Callable[[bytes], None] = lambda data: None
         self.start: Start | None = None
@@ -44,7 +47,9 @@ class Board(Machine):
         self.on_reset = self._restart
 
     def _console(self, uart: UART16550) -> SerialLine:
-        """The line to the console's UART."""
+        """The line to the console's UART: a null modem, whose peer is there and ready."""
+        for pin in (uart.cts, uart.dsr, uart.dcd):
+            pin(1)
         return self.add("line1", SerialLine, uart.receive, lambda: uart.ready, lambda: uart.character_time)
 
     def written(self, data: bytes) -> None:
@@ -62,6 +67,38 @@ class Board(Machine):
     def text(self) -> str:
         """What the console has shown so far."""
         return self.console.decode("utf-8", "replace")
+
+    def counted(self, acknowledge: Callable[[], int], slave: bool = False) -> Callable[[], int]:
+        """The same `acknowledge` of a PIC, counted in `irqs`: the low three bits of a vector are always the PIC's input."""
+        irqs = self.irqs
+
+        def master() -> int:
+            vector = acknowledge()
+            irqs[vector & 7] += 1
+            return vector
+
+        def behind() -> int:
+            vector = acknowledge()
+            irqs[8 | vector & 7] += 1
+            irqs[vector & 7] -= 1               # the master's wrapper will count the slave's vector as its own
+            return vector
+
+        return behind if slave else master
+
+    def save(self) -> dict[str, Any]:
+        """As Machine.save, with the counts."""
+        return {**super().save(), "irqs": list(self.irqs)}
+
+    def restore(self, state: Mapping[str, Any], memories: Mapping[str, Any]) -> None:
+        """The inverse of `save`."""
+        super().restore(state, memories)
+        self.irqs[:] = state["irqs"]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     # -- memory
 

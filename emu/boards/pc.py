@@ -31,9 +31,10 @@ class PC(Board):
     def __init__(self, memory: int = 256 * MIB, cpu: str = "qemu64", costs: Costs | None = None, *,
                  rtc: datetime = START, debug: Callable[[bytes], None] = lambda data: None) -> None:
         super().__init__(memory, cpu, costs)
+        self.rtc_start = rtc
         add = self.add
         pic2 = add("pic2", I8259, at=0xA0, elcr=0x4D1)
-        pic1 = add("pic1", I8259, {2: pic2.acknowledge}, at=0x20, elcr=0x4D0)
+        pic1 = add("pic1", I8259, {2: self.counted(pic2.acknowledge, slave=True)}, at=0x20, elcr=0x4D0)
         pit = add("pit", I8254, at=0x40)
         port61 = add("port61", Port61, lambda: pit.out(2), at=0x61)
         keyboard = add("keyboard", Keyboard)
@@ -68,7 +69,7 @@ class PC(Board):
             (kbc.rc,        self.ask_reset),
             (port92.rc,     self.ask_reset),
             (pic1.int,      self.engine.intr))
-        self.engine.attach(self.ports, self.mmio, pic1.acknowledge)
+        self.engine.attach(self.ports, self.mmio, self.counted(pic1.acknowledge))
         self._map_ram()
         self._cmos(rtc_chip)
 

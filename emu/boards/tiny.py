@@ -21,7 +21,7 @@ class Tiny(Board):
         super().__init__(memory, cpu, costs)
         add = self.add
         pic2 = add("pic2", I8259, at=0xA0)
-        pic1 = add("pic1", I8259, {2: pic2.acknowledge}, at=0x20)
+        pic1 = add("pic1", I8259, {2: self.counted(pic2.acknowledge, slave=True)}, at=0x20)
         pit = add("pit", I8254, at=0x40)
         com1 = add("com1", UART16550, self.written, at=0x3F8)
         add("debugcon", DebugCon, debug, at=0xE9)
@@ -32,7 +32,7 @@ class Tiny(Board):
             (pic2.int,  pic1.ir[2]),
             (com1.intr, pic1.ir[4]),
             (pic1.int,  self.engine.intr))
-        self.engine.attach(self.ports, self.mmio, pic1.acknowledge)
+        self.engine.attach(self.ports, self.mmio, self.counted(pic1.acknowledge))
         self._map_ram()
 
     def memory_map(self) -> list[tuple[int, int, int]]:

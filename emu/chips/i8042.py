@@ -19,7 +19,7 @@ command waits while the output buffer is full, and a second one replaces it.
 
 Not modelled: the password (A4h answers "none", A5h swallows one, A6h does nothing), the keyboard lock, the parity
 error, diagnostic dump (ACh), the 8042's program memory and RAM other than its 32 bytes, a CPU that is held in reset
-with D1h (it is a pulse), output port bits 2, 3, 6 and 7 other than as storage.
+with D1h (it is a pulse), output port bits 2, 3, 6 and 7 other than as storage, and 4 and 5 other than to be read.
 """
 
 # mypy: disable-error-code="has-type"
@@ -232,7 +232,7 @@ class I8042(Device):
         self.serve()
 
     def transmit(self, line: str, value: int) -> None:
-        self.enable(line, True)
+        self.ram[0] &= ~DISABLE[line]
         if self.sends is not None:
             self.waits = [line, value]
             self.status |= self.STATUS.IBF

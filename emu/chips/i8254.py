@@ -105,8 +105,8 @@ def next_edge(c: Counter) -> int:
     m = mode(c)
     if c["load"]:
         first, left = c["tick"] + 1, (c["cr"] + 1) // 2 if m == 3 else c["cr"]
-        if m == 1 and c["out"]:
-            return first
+        if m == 1:
+            return first                                # OUT falls, unless it is low already
     else:
         first, left = c["tick"], c["left"]
         if not c["running"]:

@@ -51,8 +51,7 @@ class Keyboard(Device):
     SET = State(2, "scan code set")
     RATE = State(TYPEMATIC, "typematic rate and delay")
     LEDS = State(0, "bit 0 Scroll Lock, bit 1 Num Lock, bit 2 Caps Lock")
-    DOWN = State([], "the keys that are held")
-    FORMS = State({}, "sets 1 and 2: what surrounds the codes of a held key, as it was when the key was pressed")
+    FORMS = State({}, "the keys that are held, each with its codes as they were when it was pressed: see `form`")
     REPEATED = State("", "the key that repeats")
     TYPE = State("", "set 3: the type of all keys; nothing: as after power-on")
     TYPES = State({}, "set 3: types of single keys, by scan code")
@@ -134,7 +133,8 @@ class Keyboard(Device):
         self.reply.extend(IDENTITY)
 
     def type_all(self, kind: str) -> None:
-        self.codes, self.type, self.types = [], kind, {}
+        self.type, self.types = kind, {}
+        self.clear()
 
     def type_one(self, kind: str, code: int) -> bool:
         if code in CODES3:
@@ -183,20 +183,17 @@ class Keyboard(Device):
         if name not in NAMES:
             raise ValueError(f"no key is called {name}")
         name = ALIASES.get(name, name)
-        if down == (name in self.down):
+        if down == (name in self.forms):
             return                                  # the host's own repeat, or a release without a press
         if down:
             self.forms[name] = before, code, _ = self.form(name)
-            self.down.append(name)
             self.store(name, before + code)
             self.repeated = name if self.enabled and self.kind(name) in (BOTH, REPEATS) else ""
             self.repeat.at(self.clock.now + (1 + (self.rate >> 5 & 3)) * 250_000_000)
         else:
-            self.down.remove(name)
+            _, code, after = self.forms.pop(name)
             if self.kind(name) in (BOTH, TELLS):
-                _, code, after = self.forms[name]
                 self.store(name, [*code[:-1], 0xF0, code[-1], *after])
-            del self.forms[name]
             if name == self.repeated:
                 self.repeated = ""
         if not self.repeated:
@@ -212,7 +209,7 @@ class Keyboard(Device):
 
     def form(self, name: str) -> list[list[int]]:
         """[K], sets 1 and 2: what goes before the codes of a key, the codes, and what follows its release; in set 2."""
-        held, num = self.down, self.leds & NUM
+        held, num = self.forms, self.leds & NUM
         shift, shift_r = "shift" in held, "shift_r" in held
         alt, ctrl = "alt" in held or "alt_r" in held, "ctrl" in held or "ctrl_r" in held
         if name == "pause":
@@ -242,7 +239,7 @@ class Keyboard(Device):
         if self.set == 3:
             if name not in SET3:
                 return
-            codes = [0xF0, SET3[name]] if name not in self.down else [SET3[name]]
+            codes = [0xF0, SET3[name]] if name not in self.forms else [SET3[name]]
         elif self.set == 1:
             codes = list(set1(bytes(codes)))
         if not self.enabled or len(self.codes) > BUFFER:

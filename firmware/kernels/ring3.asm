@@ -27,7 +27,7 @@ main:
     mov  eax, task_2
     call spawn
     call wait_for_tasks
-    cmp  dword ptr [preemptions], 2 * ROUNDS - 1
+    cmp  dword ptr [preemptions], 2 * (ROUNDS - 1)  # after each round but the last, each had to be thrown out of its wait
     jb   failed
     say  "ring3: both done, preempted all along\n"
 

@@ -210,13 +210,11 @@ def test_ddh_closes_the_a20_gate_and_dfh_opens_it(pc):
 
 
 def test_the_output_port_shows_the_interrupt_lines(pc):
-    pc.command(0xD3, 0)
-    pc.command(0xD0)
-    pc.read("DBBOUT")
-    pc.command(0xD2, 0)
-    pc.command(0xD0)
-    assert pc.read("DBBOUT") & 0x30 == 0x00         # what was asked while an answer waited replaced it
-    pc.read("DBBOUT")
+    for command, line in (0xD2, 0x10), (0xD3, 0x20):
+        pc.command(command, 0)
+        pc.command(0xD0)
+        assert pc.read("DBBOUT") == 0
+        assert pc.read("DBBOUT") & 0x30 == line
 
 
 def test_feh_pulses_the_reset_line_for_six_microseconds(pc):

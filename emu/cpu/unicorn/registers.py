@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from unicorn import x86_const
@@ -20,6 +21,7 @@ from emu.x86 import Segment
 GENERAL = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{i}" for i in range(8, 16)))
 SEGMENTS = {name: at.SEGS + at.SEGMENT_SIZE * i for i, name in enumerate(("es", "cs", "ss", "ds", "fs", "gs"))}
 SEGMENTS |= {"ldtr": at.LDT, "tr": at.TR}
+TR_BUSY = 2                         # in the type of a loaded TR (SDM vol. 3A, 7.2.3); the library keeps it clear, or aborts
 TABLES = {"gdtr": at.GDT, "idtr": at.IDT}
 CONTROL = {"cr0": 0, "cr2": 2, "cr3": 3, "cr4": 4}
 DEBUG = {f"dr{i}": getattr(x86_const, f"UC_X86_REG_DR{i}") for i in (0, 1, 2, 3, 6, 7)}
@@ -57,7 +59,8 @@ class Registers:
         if word is not None:
             return word.value
         if name in SEGMENTS:
-            return _segment(self._env + SEGMENTS[name])
+            segment = _segment(self._env + SEGMENTS[name])
+            return replace(segment, attributes=segment.attributes | TR_BUSY) if name == "tr" else segment
         if name in TABLES:
             table = _segment(self._env + TABLES[name])
             return table.base, table.limit
@@ -74,7 +77,8 @@ class Registers:
         elif name in self._words:
             self._words[name].value = value
         elif name in SEGMENTS:
-            _set_segment(self._env + SEGMENTS[name], value)
+            clear = TR_BUSY if name == "tr" else 0
+            _set_segment(self._env + SEGMENTS[name], replace(value, attributes=value.attributes & ~clear))
             _call("x86_update_hflags_x86_64", self._env)
         elif name in TABLES:
             address = self._env + TABLES[name]
@@ -137,7 +141,7 @@ class Registers:
         for i, value in enumerate(state["xmm"]):
             ctypes.memmove(self._env + at.XMM + 64 * i, bytes.fromhex(value), 16)
         for name in SEGMENTS:
-            _set_segment(self._env + SEGMENTS[name], Segment(*state[name]))
+            setattr(self, name, Segment(*state[name]))
         for name in TABLES:
             setattr(self, name, state[name])
         for name, i in CONTROL.items():

@@ -1,0 +1,36 @@
+"""What a run did, as a JSON file: how it ended, how long it took, what the machine counted, digests of what it left."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from emu.boards.board import Board
+from emu.host.files import replacing
+
+
+def report(machine: Board) -> dict[str, Any]:
+    """What the machine itself can tell.  Counts, console and digests are since power-on, through snapshots too."""
+    counters = machine.engine.counters()
+    named = {key: dict(sorted(value.items())) for key, value in counters.items() if isinstance(value, dict)}
+    named["interrupts"] = {irq: count for irq, count in enumerate(machine.irqs) if count}
+    return {
+        "guest_ns": machine.now,
+        **{key: value for key, value in counters.items() if not isinstance(value, dict)},
+        **named,
+        "resets": machine.resets,
+        "serial_bytes": len(machine.console),
+        "serial_sha256": hashlib.sha256(machine.console).hexdigest(),
+        "state_sha256": machine.state_sha256(),
+        "notes": machine.notes,
+    }
+
+
+def write(path: str, stop: str, exit_code: int, host_seconds: float, machine: Board | None, **more: Any) -> None:
+    """Write the report of a run that ended with `stop`; `more` is put beside it.  Raises OSError."""
+    value = {"stop": stop, "exit_code": exit_code, "host_seconds": round(host_seconds, 3), **more}
+    if machine is not None:
+        value |= report(machine)
+    with replacing(path) as file:
+        file.write(json.dumps(value, indent=2).encode() + b"\n")

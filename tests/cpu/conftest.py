@@ -1,0 +1,32 @@
+"""Guests that are closed when their test ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from emu.cpu.unicorn.engine import UnicornEngine
+from tests.cpu.guest import Guest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def keeper() -> Iterator[None]:
+    """One engine that stays open: to patch the library anew for every test would take most of the time."""
+    engine = UnicornEngine(1 << 20)
+    yield
+    engine.close()
+
+
+@pytest.fixture
+def guest() -> Iterator[Callable[..., Guest]]:
+    made: list[Guest] = []
+
+    def make(*args: Any, **kwargs: Any) -> Guest:
+        made.append(Guest(*args, **kwargs))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.engine.close()
