@@ -15,17 +15,22 @@ CROWD = 64                  # entries of the heap that may be out of date
 class Alarm:
     """One deadline; `due` is None while it is off."""
 
-    __slots__ = ("_arm", "due", "order", "ring")
+    __slots__ = ("_clock", "_heap", "_order", "due", "ring")
 
-    def __init__(self, ring: Callable[[], None], order: int, arm: Callable[[int, Alarm], None]) -> None:
-        self.ring, self.order, self._arm = ring, order, arm
+    def __init__(self, clock: Clock, ring: Callable[[], None]) -> None:
+        self.ring, self._clock, self._heap, self._order = ring, clock, clock.heap, len(clock.alarms)
         self.due: int | None = None
 
     def at(self, time: int) -> None:
         """Ring at `time` (ns), instead of any earlier arrangement; a time that is past rings as soon as possible."""
         if time != self.due:
             self.due = time
-            self._arm(time, self)
+            clock = self._clock
+            heappush(self._heap, (time, self._order))
+            if time < clock.horizon:
+                clock.nearer(time)
+            elif len(self._heap) > clock.crowd:
+                clock.tidy()
 
     def off(self) -> None:
         """Do not ring."""
@@ -33,12 +38,14 @@ class Alarm:
 
 
 class Clock:
-    """`read` tells the time; `nearer(t)` is called when an alarm has been set that may be the next."""
+    """`read` tells the time; `nearer(t)` is called when an alarm is set before `horizon`, where the guest's slice ends."""
 
     def __init__(self, read: Callable[[], int], nearer: Callable[[int], None] = lambda time: None) -> None:
         self.read, self.nearer = read, nearer
+        self.horizon = 0
         self.heap: list[tuple[int, int]] = []                  # time, index into alarms
         self.alarms: list[Alarm] = []
+        self.crowd = CROWD
 
     @property
     def now(self) -> int:
@@ -47,17 +54,15 @@ class Clock:
 
     def alarm(self, ring: Callable[[], None]) -> Alarm:
         """A new alarm, off."""
-        alarm = Alarm(ring, len(self.alarms), self._arm)
+        alarm = Alarm(self, ring)
         self.alarms.append(alarm)
+        self.crowd += 4
         return alarm
 
-    def _arm(self, time: int, alarm: Alarm) -> None:
-        if len(self.heap) < CROWD + 4 * len(self.alarms):
-            heappush(self.heap, (time, alarm.order))
-        else:                                   # a guest that moves a far alarm to and fro must not fill the memory
-            self.heap[:] = [(alarm.due, alarm.order) for alarm in self.alarms if alarm.due is not None]
-            heapify(self.heap)
-        self.nearer(time)
+    def tidy(self) -> None:
+        """Drop what is stale: a guest that moves a far alarm to and fro must not fill the memory."""
+        self.heap[:] = [(alarm.due, order) for order, alarm in enumerate(self.alarms) if alarm.due is not None]
+        heapify(self.heap)
 
     def next(self) -> int | None:
         """When the next alarm rings, if any is set."""
@@ -69,9 +74,9 @@ class Clock:
             heappop(heap)                       # moved or turned off since
         return None
 
-    def ring(self) -> None:
-        """Ring all that are due."""
-        heap, now = self.heap, self.read()
+    def ring(self, now: int) -> None:
+        """Ring all that are due at `now`."""
+        heap = self.heap
         while heap and heap[0][0] <= now:
             time, order = heappop(heap)
             alarm = self.alarms[order]

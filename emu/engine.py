@@ -17,6 +17,7 @@ class Stop(enum.Enum):
 
     DUE = "due"                 # the time given to `due` has come
     HLT = "hlt"                 # halted, and no interrupt that it would take is pending
+    DEAD = "dead"               # halted with interrupts disabled
     SHUTDOWN = "shutdown"       # a fault during the delivery of a double fault: SDM vol. 3A, 6.15, interrupt 8
     ASKED = "asked"             # somebody called `stop`
 

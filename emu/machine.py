@@ -15,6 +15,7 @@ from emu.engine import Engine, Registers, Stop
 
 SLICE = 10_000_000          # ns of guest time: Ctrl-C, keys and limits get through at least this often
 SAVE_VERSION = 1
+FOREVER = 1 << 62
 NOTES = 1000                # a guest that scans an address space must not fill the host's memory
 
 D = TypeVar("D", bound=Device)
@@ -50,7 +51,7 @@ class Machine:
         self.on_reset: Callable[[], None] = lambda: None
         self.exit_code: int | None = None
         self.resets = 0
-        self._end = self._polled = 0
+        self._polled = 0
         self._asked: End | None = None
         self._reset = False
 
@@ -98,9 +99,8 @@ class Machine:
     # -- running
 
     def _nearer(self, time: int) -> None:
-        if time < self._end:
-            self._end = time
-            self.engine.due(time)
+        self.clock.horizon = time
+        self.engine.due(time)
 
     def stop(self, why: End = End.ASKED) -> None:
         """Make `run` return at the next block; legal in a callback of a chip and in a signal handler."""
@@ -131,38 +131,39 @@ class Machine:
     def run(self, until: int | None = None) -> End:
         """Run to the time `until` (ns since power-on), or for as long as the guest lives."""
         engine, clock = self.engine, self.clock
+        limit = FOREVER if until is None else until
+        now = engine.now()
         while True:
             if self._reset:
                 self.reset()
             if self._asked:
                 asked, self._asked = self._asked, None
                 return asked
-            clock.ring()
-            now = engine.now()
+            clock.ring(now)
             if now >= self._polled + SLICE:
                 self._polled = now
                 self.poll()
                 if self._asked:
                     continue
-            if until is not None and now >= until:
+            if now >= limit:
                 return End.TIME
-            end = now + SLICE
-            if until is not None and until < end:
-                end = until
             alarm = clock.next()
+            end = now + SLICE
             if alarm is not None and alarm < end:
                 end = alarm
-            self._end = end
+            if limit < end:
+                end = limit
+            clock.horizon = end
             engine.due(end)
             stop = engine.run()
-            self._end = 0                       # an alarm that is set between slices moves nothing
-            if stop is Stop.HLT and not (self._asked or self._reset):
-                if not engine.registers().rflags & 0x200:
-                    return End.HALTED
-                if not self._sleep(until):
-                    return End.HALTED
-            elif stop is Stop.SHUTDOWN:
-                return End.SHUTDOWN
+            clock.horizon = 0                   # an alarm that is set between slices moves nothing
+            if stop is not Stop.DUE:
+                if stop is Stop.HLT:
+                    if not (self._asked or self._reset) and not self._sleep(until):
+                        return End.HALTED
+                elif stop is not Stop.ASKED:
+                    return End.SHUTDOWN if stop is Stop.SHUTDOWN else End.HALTED
+            now = engine.now()
 
     def _sleep(self, until: int | None) -> bool:
         """Let a halted guest's time pass to the next alarm; False when nothing can ever wake it."""

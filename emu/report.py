@@ -27,10 +27,7 @@ def report(machine: Board) -> dict[str, Any]:
     }
 
 
-def write(path: str, stop: str, exit_code: int, host_seconds: float, machine: Board | None, **more: Any) -> None:
-    """Write the report of a run that ended with `stop`; `more` is put beside it.  Raises OSError."""
-    value = {"stop": stop, "exit_code": exit_code, "host_seconds": round(host_seconds, 3), **more}
-    if machine is not None:
-        value |= report(machine)
+def write(path: str, value: dict[str, Any]) -> None:
+    """Put a report into the file `path`.  Raises OSError."""
     with replacing(path) as file:
         file.write(json.dumps(value, indent=2).encode() + b"\n")

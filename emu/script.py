@@ -1,4 +1,4 @@
-"""A script types for the user: one step a line, each done as soon as the one before it is.
+r"""A script types for the user: one step a line, each done as soon as the one before it is.
 
     # boot, look, leave
     expect "# "             the console shows this text, after what the step before it has seen

@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import IO, Any
 
 from emu.boards.board import BadBoard, Board
-from emu.boards.pc import PC
+from emu.boards.pc import PC, START
 from emu.boards.tiny import Tiny
 from emu.engine import Costs, EngineError
 from emu.host.files import replacing
@@ -47,17 +47,17 @@ class Configuration:
 
     machine: str
     memory: int
-    cpu: str
-    costs: Costs
+    cpu: str = "qemu64"
+    costs: Costs = Costs()
     rtc: datetime | None = None
 
     def build(self) -> Board:
         """A new board.  Raises BadBoard, EngineError."""
         if self.memory > HOST:
             raise BadBoard(f"a memory of {self.memory >> 20} MiB is more than this host has, {HOST >> 20} MiB")
-        if self.machine == "pc":
-            return PC(self.memory, self.cpu, self.costs, **({"rtc": self.rtc} if self.rtc else {}))
-        return BOARDS[self.machine](self.memory, self.cpu, self.costs)
+        if self.machine == "tiny":
+            return Tiny(self.memory, self.cpu, self.costs)
+        return PC(self.memory, self.cpu, self.costs, rtc=self.rtc or START)
 
 
 def configuration(machine: Board) -> Configuration:
@@ -166,7 +166,8 @@ def _load(archive: zipfile.ZipFile) -> Board:
         if value["start"] is not None:
             start = value["start"]
             gdtr = None if start["gdtr"] is None else (int(start["gdtr"][0]), int(start["gdtr"][1]))
-            machine.start = Start(start["kind"], blocks, start["mode"], start["registers"], gdtr, start["code"], start["data"])
+            machine.start = Start(start["kind"], blocks, start["mode"], start["registers"], gdtr,
+                                  start["code"], start["data"])
         machine.console += console
         counters = value["state"]["processor"]["counters"]
         for name, counts in counters.items():

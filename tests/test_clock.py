@@ -20,7 +20,7 @@ class Time:
     def run(self, end):
         while (due := self.clock.next()) is not None and due <= end:
             self.now = max(self.now, due)
-            self.clock.ring()
+            self.clock.ring(self.now)
         self.now = end
 
 
@@ -120,12 +120,14 @@ def test_an_alarm_may_turn_off_one_that_is_due_with_it(t):
     assert t.rung == [(10, "first")]
 
 
-def test_the_engine_is_told_of_an_alarm_that_is_set(t):
+def test_the_engine_is_told_of_an_alarm_that_is_set_before_the_end_of_its_slice(t):
     a = t.alarm("a")
     a.at(10)
+    t.clock.horizon = 8
     a.at(10)
+    a.at(9)
     a.at(5)
-    assert t.nearer == [10, 5]
+    assert t.nearer == [5]
 
 
 def test_an_alarm_that_is_moved_to_and_fro_fills_no_memory(t):

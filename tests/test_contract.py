@@ -15,7 +15,7 @@ import pytest
 import emu.chips
 from emu.bus import Bus
 from emu.clock import Clock
-from emu.device import Device, In, Out, OutPin, Reg
+from emu.device import Device, In, Out, Reg, out_pin
 
 ACCESSES = 20_000
 RINGS = 300                     # alarms in one step, at most: a chip may be set to ring at every tick of its crystal
@@ -32,7 +32,7 @@ class Plug:
     """A device on a line of the I8042."""
 
     def __init__(self) -> None:
-        self.request = OutPin(0)
+        self.request = out_pin(0)
 
     def send(self) -> int:
         return 0x1C
@@ -111,7 +111,7 @@ class Subject:
                 self.now = end
                 return
             self.now = max(self.now, due)
-            self.clock.ring()
+            self.clock.ring(self.now)
 
     def run(self, seed: str, accesses: int) -> None:
         """Do everything that can be done to a chip, at random; the log gets all that it answers."""

@@ -18,8 +18,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """
     place = os.path.realpath(path)
     if _special(place):
-        with open(place, "wb") as file:
-            yield file
+        with open(place, "wb") as special:
+            yield special
         return
     file, scratch = _scratch(place)
     try:

@@ -51,5 +51,5 @@ class Bench:
         end = self.now + ns
         while (due := self.clock.next()) is not None and due <= end:
             self.now = max(self.now, due)
-            self.clock.ring()
+            self.clock.ring(self.now)
         self.now = end

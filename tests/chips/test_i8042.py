@@ -180,6 +180,8 @@ def test_the_test_inputs_are_the_clock_lines(pc):
     assert pc.answer(0xE0) == (False, 3)
     pc.command(0xAD)
     assert pc.answer(0xE0) == (False, 2)
+    pc.command(0xA7)
+    assert pc.answer(0xE0) == (False, 0)
 
 
 def test_unknown_commands_do_nothing(pc):
@@ -356,6 +358,45 @@ def test_an_absent_keyboard_times_out_with_feh(pc):
     pc.advance(1)
     assert pc.read("STATUS") & (OBF | TIM | AUXB) == OBF | TIM
     assert pc.read("DBBOUT") == 0xFE
+    assert pc.answer(0xAB) == (False, 0)
+    assert not pc.read("STATUS") & TIM
+
+
+def test_a_device_that_withdraws_its_byte_is_not_read(pc):
+    pc.kbd.key("a", True)
+    pc.advance(FRAME // 2)
+    pc.kbd.reset()
+    pc.advance(LATER)
+    assert not pc.read("STATUS") & OBF
+
+
+def test_an_answer_in_the_middle_of_a_byte_makes_the_device_repeat_it(pc):
+    pc.kbd.key("a", True)
+    pc.advance(FRAME // 2)
+    assert pc.answer(0xAB) == (False, 0)
+    pc.advance(FRAME - 1)
+    assert not pc.read("STATUS") & OBF
+    assert pc.all() == [0x1E]
+
+
+def test_a_byte_for_the_keyboard_gets_through_while_the_output_buffer_is_full(pc):
+    pc.command(0xD2, 0x55)
+    pc.write("DBBIN", 0xED)
+    pc.mouse.receive(0xF2)
+    pc.advance(LATER)
+    assert pc.kbd.wants == 0xED
+    assert pc.all() == [0x55, 0xFA, 0xFA, 0x00]
+
+
+def test_switching_the_translation_off_forgets_a_release_that_was_begun(pc):
+    pc.kbd.key("a", True)
+    pc.all()
+    pc.kbd.key("a", False)
+    pc.advance(FRAME)
+    assert pc.kbd.codes == [0x1C]                   # F0h has been swallowed
+    pc.command(0x60, 0)
+    pc.command(0x60, XLAT)
+    assert pc.all() == [0x1E]
 
 
 def test_d2h_is_a_byte_as_if_from_the_keyboard_and_not_translated(pc):

@@ -138,6 +138,13 @@ def test_enable_clears_the_buffer(k):
     assert k.say(0xF4) == "fa"
 
 
+def test_set_default_clears_the_buffer_and_ends_the_repeat(k):
+    k.chip.key("a", True)
+    assert k.say(0xF6) == "fa"
+    k.advance(2000 * MS)
+    assert k.take() == ""
+
+
 def test_a_command_leaves_the_scan_codes_in_the_buffer(k):
     k.chip.key("a", True)
     assert k.say(0xF2) == "fa ab 83 1c"
@@ -311,6 +318,19 @@ def test_the_typematic_rate_is_from_2_to_30_characters_a_second(k, option, delay
         k.advance(MS)
         count += k.take() == "1c"
     assert abs(count - 2 * per_second) <= 1
+
+
+@pytest.mark.parametrize("option", range(32))
+def test_the_period_is_8_plus_a_times_2_to_the_b_240ths_of_a_second(k, option):
+    k.say(0xF3, option)
+    k.press("a")
+    k.advance(250 * MS)
+    k.take()
+    period = (8 + option % 8) * 2 ** (option // 8) * 10**9 // 240
+    k.advance(period - 1)
+    assert k.take() == ""
+    k.advance(1)
+    assert k.take() == "1c"
 
 
 def test_only_the_last_key_repeats_and_its_release_ends_that(k):

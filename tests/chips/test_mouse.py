@@ -150,6 +150,19 @@ def test_disable_stops_the_reports_and_enable_starts_from_zero(on):
     assert on.packet() == "09 01 00"
 
 
+@pytest.mark.parametrize("command", [(0xEA,), (0xF0, 0xEA), (0xEE, 0xEC), (0xF4,), (0xF3, 100), (0xE8, 2)])
+def test_setting_a_mode_starts_the_counters_from_zero(on, command):
+    on.chip.move(1, 1)
+    on.say(*command)
+    assert on.packet() == ""
+
+
+def test_asking_for_the_status_leaves_the_counters(on):
+    on.chip.move(1, 0)
+    on.say(0xE9)
+    assert on.packet() == "08 01 00"
+
+
 def test_a_command_takes_the_place_of_the_rest_of_a_packet(on):
     on.chip.move(1, 0)
     on.advance(200 * MS)

@@ -14,7 +14,7 @@ from typing import Any
 from emu.assembler import assemble
 from emu.cpu.unicorn.engine import UnicornEngine
 from emu.engine import Costs, Stop
-from emu.x86 import Gate, Segment, encode_gate, encode_segment, real_mode_segment
+from emu.x86 import Gate, Segment, encode_gate, encode_segment, pushes_error_code, real_mode_segment
 
 RAM = 2 << 20
 IVT, GDT, LDT, IDT, TSS, TSS2, STUBS = 0, 0x1000, 0x1800, 0x2000, 0x3000, 0x5800, 0x8000
@@ -125,8 +125,8 @@ class Guest:
         raw = encode_segment(Segment(0, base, limit, attributes), wide=wide)
         self.poke(table + (selector & ~7), raw)
 
-    def gate(self, vector: int, offset: int | None = None, *, selector: int | None = None, dpl: int = 3, kind: str = "interrupt",
-             **fields: Any) -> None:
+    def gate(self, vector: int, offset: int | None = None, *, selector: int | None = None, dpl: int = 3,
+             kind: str = "interrupt", **fields: Any) -> None:
         """An IDT entry; by default the vector's HLT in ring 0."""
         if selector is None:
             selector = CODE64 if self.gates == 64 else CODE16 if self.gates == 16 else CODE32
@@ -250,7 +250,8 @@ class Guest:
     def read_frame(self, vector: int, outer: bool | None = None) -> Frame:
         sp = (self.r.ss.base if self.word < 8 else 0) + self.r.rsp
         words = [self.peek(sp + self.word * i, self.word) for i in range(11)]
-        error = words.pop(0) if self.mode != REAL and vector in (8, 10, 11, 12, 13, 14, 17) and not self.software(vector) else None
+        pushes = self.mode != REAL and pushes_error_code(vector) and not self.software(vector)
+        error = words.pop(0) if pushes else None
         ip, cs, flags = words[:3]
         v86 = self.word == 4 and flags & 0x20000
         if outer is None:

@@ -264,6 +264,8 @@ class UnicornEngine:
         ctypes.c_uint32.from_address(self._env + at.TR + 20).value = 0x8900  # type 9: an inner-ring interrupt aborts on 0Bh
         ctypes.c_int32.from_address(self._cpu + at.CPU_EXCEPTION_INDEX).value = -1
         self._halted.value = self._stopped.value = self._nmi = 0
+        self._asleep = False
+        self._words[m.DELIVERING >> 3] = 0
         self._request.value &= at.INTERRUPT_HARD                        # the pin stays as it is
         self.a20(self._a20)                                             # the library opens the gate, the board has not
 
@@ -287,11 +289,11 @@ class UnicornEngine:
     def run(self) -> Stop:
         if not self._sealed:
             self._seal()
-        if self._halted.value and not self._wakes():
-            return Stop.HLT
-        if self._words[0] <= 0:
+        if self._asleep and not self._wakes():
+            return Stop.HLT if self._eflags.value & 0x200 else Stop.DEAD
+        words = self._words
+        if words[0] <= 0:
             return Stop.DUE
-        self._stopped.value = 0
         error = _start(self._handle, self._eip.value, 0, 0, 0)
         if self._failure is not None:
             failure, self._failure = self._failure, None
@@ -300,10 +302,14 @@ class UnicornEngine:
             raise EngineError(f"unicorn stopped at {self._registers.cs.selector:x}:{self._eip.value:x}: "
                               f"{unicorn.UcError(error)}")
         if self._halted.value:
-            return Stop.HLT
-        if self._stopped.value and self._old_exception.value == 8:      # a fault while #DF was delivered
-            return Stop.SHUTDOWN
-        return Stop.DUE if self._words[0] <= 0 else Stop.ASKED
+            self._asleep = True
+            return Stop.HLT if self._eflags.value & 0x200 else Stop.DEAD
+        self._asleep = False
+        if self._stopped.value:
+            self._stopped.value = 0
+            if self._old_exception.value == 8:                          # a fault while #DF was delivered
+                return Stop.SHUTDOWN
+        return Stop.DUE if words[0] <= 0 else Stop.ASKED
 
     def _wakes(self) -> bool:
         """Whether an interrupt that the halted processor takes is pending."""
@@ -363,7 +369,8 @@ class UnicornEngine:
     def restore(self, state: Mapping[str, Any]) -> None:
         self.reset()
         self._registers.restore(state)
-        self._halted.value = state["activity"] == "hlt"
+        self._asleep = state["activity"] == "hlt"
+        self._halted.value = self._asleep
         self._hflags.value = self._hflags.value & ~at.HF_INHIBIT_IRQ | (at.HF_INHIBIT_IRQ if state["shadow"] else 0)
         self._hflags2.value = self._hflags2.value & ~at.HF2_NMI | (at.HF2_NMI if state["nmi_blocked"] else 0)
         self._request.value = (at.INTERRUPT_HARD if state["intr"] else 0) | (at.INTERRUPT_NMI if state["nmi_pending"] else 0)

@@ -136,10 +136,8 @@ class Registers:
             self.set_msr(int(number, 16), value)
         for name in ("fsw", "ftw", "mxcsr", *SMALL, "fip", "fdp", *GENERAL, "rip", "efer"):
             setattr(self, name, state[name])
-        for i, value in enumerate(state["st"]):
-            ctypes.memmove(self._env + at.FPREGS + 16 * i, bytes.fromhex(value), 10)
-        for i, value in enumerate(state["xmm"]):
-            ctypes.memmove(self._env + at.XMM + 64 * i, bytes.fromhex(value), 16)
+        self.st = [bytes.fromhex(value) for value in state["st"]]
+        self.xmm = [bytes.fromhex(value) for value in state["xmm"]]
         for name in SEGMENTS:
             setattr(self, name, Segment(*state[name]))
         for name in TABLES:
@@ -205,6 +203,14 @@ def _writer(number: int) -> Callable[[Registers, int], None]:
     return lambda registers, value: registers.set_api(number, value)
 
 
+def _set_strings(start: int, step: int, length: int) -> Callable[[Registers, list[bytes]], None]:
+    def write(registers: Registers, values: list[bytes]) -> None:
+        for i, value in enumerate(values):
+            ctypes.memmove(registers._env + start + step * i, value, length)
+
+    return write
+
+
 _READ: dict[str, Callable[[Registers], Any]] = {
     "rflags": lambda registers: registers.api(x86_const.UC_X86_REG_RFLAGS),
     "fsw": lambda registers: registers.api(x86_const.UC_X86_REG_FPSW) & 0xFFFF,
@@ -218,6 +224,8 @@ _WRITE: dict[str, Callable[[Registers, Any], None]] = {
     "rflags": lambda registers, value: registers.set_api(x86_const.UC_X86_REG_RFLAGS, value),
     "fsw": lambda registers, value: registers.set_api(x86_const.UC_X86_REG_FPSW, value),
     "ftw": _write_ftw,
+    "st": _set_strings(at.FPREGS, 16, 10),
+    "xmm": _set_strings(at.XMM, 64, 16),
     "mxcsr": lambda registers, value: registers.set_api(x86_const.UC_X86_REG_MXCSR, value),
     **{name: _writer(number) for name, number in DEBUG.items()},
 }

@@ -22,6 +22,7 @@ from emu.cpu.unicorn.layout import (
     EFER,
     EFLAGS,
     EIP,
+    ERROR_CODE,
     EXCEPTION_IS_INT,
     FMASK,
     HF2_NMI,
@@ -266,8 +267,9 @@ def deliver_exception(box: int) -> str:
     """uc->stop_interrupt(uc, vector): deliver every exception and INT n by QEMU's own x86_cpu_do_interrupt.
 
     Unicorn asks this function first.  Delivery may fault again: the longjmp leads back into cpu_exec, where the second
-    exception becomes a nested one, then #DF, then a shutdown, as the SDM's table 6-5 has it.  Vectors above FFh are the
-    library's own signals and go their way.
+    exception becomes a nested one, then #DF, then a shutdown, as the SDM's table 6-5 has it.  Its error code is put right
+    here (SDM vol. 3A, 6.13): the library never sets EXT, and gives vector * 16 + 2 for a gate in long mode.  Vectors above
+    FFh are the library's own signals and go their way.
     """
     return f"""
         cmp esi, 0xff
@@ -275,9 +277,30 @@ def deliver_exception(box: int) -> str:
         push rbx
         mov rbx, [rdi + {UC_CPU:#x}]
         mov rax, {box:#x}
+        mov rdx, [rax + {m.DELIVERING:#x}]
+        test rdx, rdx
+        je first
+        lea ecx, [rsi - 0xa]
+        cmp ecx, 0x3
+        ja first
+        mov ecx, [rbx + {CPU_ENV + ERROR_CODE:#x}]
+        test ecx, 0x2
+        je selector
+        test dword ptr [rbx + {CPU_ENV + HFLAGS:#x}], {HF_LMA:#x}
+        je selector
+        shr ecx, 0x1
+        and ecx, 0x7f8
+        or ecx, 0x2
+    selector:
+        shr edx, 0x1
+        or ecx, edx
+        mov [rbx + {CPU_ENV + ERROR_CODE:#x}], ecx
+    first:
+        mov qword ptr [rax + {m.DELIVERING:#x}], 0x2
         mov edx, {m.EXCEPTIONS:#x}
         cmp dword ptr [rbx + {CPU_ENV + EXCEPTION_IS_INT:#x}], 0x0
         je count
+        mov qword ptr [rax + {m.DELIVERING:#x}], 0x1
         mov edx, {m.SOFTWARE:#x}
     count:
         add rdx, rax
@@ -289,6 +312,8 @@ def deliver_exception(box: int) -> str:
         mov rax, {symbol("x86_cpu_do_interrupt_x86_64"):#x}
         call rax
         mov dword ptr [rbx + {CPU_EXCEPTION_INDEX:#x}], 0xffffffff
+        mov rax, {box:#x}
+        mov qword ptr [rax + {m.DELIVERING:#x}], 0x0
         pop rbx
     other:
         xor eax, eax
@@ -323,12 +348,15 @@ def take_interrupt(box: int, acknowledge: int, original: int) -> str:
         movzx esi, al
         mov rax, {box:#x}
         inc qword ptr [rax + rsi*8 + {m.INTERRUPTS:#x}]
+        mov qword ptr [rax + {m.DELIVERING:#x}], 0x2
         mov rdx, [rax + {m.INTERRUPT_NS:#x}]
         sub [rax + {m.BUDGET:#x}], rdx
         lea rdi, [rbx + {CPU_ENV:#x}]
         mov edx, 0x1
         mov rax, {symbol("do_interrupt_x86_hardirq_x86_64"):#x}
         call rax
+        mov rax, {box:#x}
+        mov qword ptr [rax + {m.DELIVERING:#x}], 0x0
         mov eax, 0x1
         pop rbx
         ret

@@ -1,0 +1,42 @@
+"""The command line: a thin face over the library."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from emu.assembler import AssemblyError
+from emu.boards.board import BadBoard
+from emu.cli import boot, images, options
+from emu.cli.signals import Signals
+from emu.engine import EngineError
+from emu.host.fetch import FetchError
+from emu.host.serial import BadChannel
+from emu.host.terminal import say
+from emu.loaders import BadImage
+from emu.script import BadScript
+from emu.snapshot import BadSnapshot
+
+MISTAKES = (options.UsageError, BadImage, BadScript, BadSnapshot, BadChannel, BadBoard, EngineError, FetchError,
+            AssemblyError)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command `emu`; returns the exit status."""
+    with Signals() as signals:
+        try:
+            chosen = options.parser().parse_args(arguments)
+            if chosen.command == "boot":
+                return boot.boot(chosen, signals)
+            status = images.images(chosen) if chosen.command == "images" else images.sheet(chosen)
+            sys.stdout.flush()
+            return status
+        except MISTAKES as mistake:
+            say(" ".join(str(mistake).split("\n")))
+            return 2
+        except BrokenPipeError:                         # ... | head
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)        # so that the interpreter's own flush is quiet, too
+            return 141
+        except KeyboardInterrupt:
+            say(f"ended by {signals.caught.name if signals.caught else 'SIGINT'}")
+            return signals.status

@@ -1,0 +1,147 @@
+"""What can be said on the command line, and what it means.  Every mistake is one line and status 2."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import NoReturn
+
+from emu.host.serial import SPECS
+
+_UNITS = {"B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+STATUS = """\
+exit status:
+  0    the text of --until has appeared, the script is done, Ctrl-A x, or the guest powered off
+  n    the guest's own: it wrote v to port F4h, and n is v << 1 | 1 (as QEMU's isa-debug-exit has it)
+  2    a usage error, or a file that cannot be used
+  3    the guest died: a triple fault, or halted for good
+  4    out of time: --timeout or --host-timeout
+  129, 130, 143   ended by SIGHUP, SIGINT, SIGTERM
+"""
+
+BOOT = """\
+IMAGE is, in this order: a name that `emu images` lists (it is fetched on first use), the name of one of our own kernels
+(default, hello, ticks, ...), or a kernel file of any kind: Linux, Multiboot, ELF, flat.  A file that is called as an
+image is written ./NAME.  Without IMAGE and --kernel it is our kernel `default`.
+
+a script has one step a line; # starts a comment:
+  expect "TEXT"    go on when the console has shown TEXT, after what the expect before it has seen
+  send "TEXT\\n"    type TEXT, at the line's rate;  \\n \\r \\t \\e \\" \\\\ \\xHH \\uHHHH
+  wait SECONDS     of guest time
+  quit             end here; the end of the file does it, too
+
+"""
+
+
+class UsageError(Exception):
+    """One line for the user; status 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def size(text: str) -> int:
+    """Bytes of memory as QEMU reads them: 256 or 256M are MiB; K, G and T, and fractions, go as well."""
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)([BKMGT]?)i?B?", text, re.IGNORECASE | re.ASCII)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write it as 256M or 1G")
+    value = float(match[1]) * _UNITS[match[2].upper() or "M"]
+    if value % (1 << 20) or not value:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of MiB, from 1 on")
+    return int(value)
+
+
+def seconds(text: str) -> float:
+    """A time span."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1e9:                   # not of a NaN either
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, such as 90 or 0.5")
+    return value
+
+
+def moment(text: str) -> datetime:
+    """The host's time now, or a date and time of ISO 8601; it is UTC unless it says another zone."""
+    if text == "host":
+        return datetime.now(UTC)
+    try:
+        value = datetime.fromisoformat(text)
+        value = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write host, or it as 2026-01-01T00:00:00") from None
+    if not 1970 <= value.year <= 2105:          # room for a run of any length, and for a guest's two digits of a year
+        raise argparse.ArgumentTypeError(f"the year {value.year} is not in 1970 to 2105")
+    return value
+
+
+def text(value: str) -> str:
+    """A text that is not empty."""
+    if not value:
+        raise argparse.ArgumentTypeError("the text is empty")
+    return value
+
+
+def parser() -> Parser:
+    """The whole command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    top = Parser(prog="emu", description="The PC that you can see through: an x86 PC in Python.", allow_abbrev=False)
+    top.add_argument("--version", action="version", version=f"emu {_version()}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+
+    boot = commands.add_parser("boot", help="start a machine", allow_abbrev=False, formatter_class=raw,
+                               description="Start a machine.", epilog=BOOT + STATUS)
+    boot.add_argument("image", nargs="?", metavar="IMAGE", help="what to boot; by default our own kernel")
+    what = boot.add_argument_group("what to boot")
+    what.add_argument("--kernel", type=text, metavar="FILE", help="Linux bzImage, Multiboot 1, ELF32 or flat binary")
+    what.add_argument("--initrd", type=text, metavar="FILE",
+                      help='the initial RAM disk; for Multiboot the modules, "file args,file"')
+    what.add_argument("--append", metavar="TEXT", help="the kernel's command line, instead of the image's own")
+    what.add_argument("--restore", type=text, metavar="FILE", help="go on with a machine that --save wrote")
+    machine = boot.add_argument_group("the machine")
+    machine.add_argument("--memory", type=size, metavar="SIZE", help="RAM, as 512M or 1G (default: the image's, or 256M)")
+    machine.add_argument("--cpu", type=text, metavar="MODEL", help="CPU model (default: qemu64)")
+    machine.add_argument("--machine", choices=("pc", "tiny"), help="the board (default: pc)")
+    machine.add_argument("--rtc", type=moment, metavar="host|TIME",
+                         help="what the clock says at power-on (default: 2026-01-01T00:00:00)")
+    machine.add_argument("--serial", action="append", metavar="LINE",
+                         help=f"the far end of COM1: {SPECS} (default: stdio; Ctrl-A h there shows its keys)")
+    run = boot.add_argument_group("the run")
+    run.add_argument("--until", type=text, metavar="TEXT", help="stop when TEXT has appeared on the console")
+    run.add_argument("--script", type=text, metavar="FILE", help="expect, send, wait, quit: see below")
+    run.add_argument("--timeout", type=seconds, metavar="SECONDS", help="guest time that this run may take")
+    run.add_argument("--host-timeout", type=seconds, metavar="SECONDS", help="host time that this run may take")
+    run.add_argument("--realtime", action=argparse.BooleanOptionalAction,
+                     help="let an idle guest wait as long as it means to, instead of jumping to its next event "
+                          "(default: when standard input is a terminal, without --until and --script)")
+    run.add_argument("--save", type=text, metavar="FILE", help="write a snapshot at the stop")
+    run.add_argument("--report", type=text, metavar="FILE", help="write what happened, as JSON, at the stop")
+    run.add_argument("-v", "--verbose", action="store_true", help="show what the machine noticed")
+
+    images = commands.add_parser("images", help="what can be booted by name", allow_abbrev=False,
+                                 description="What can be booted by name, from where, under which licence.")
+    do = images.add_subparsers(dest="action", metavar="ACTION", parser_class=Parser)
+    fetch = do.add_parser("fetch", help="fetch an image", allow_abbrev=False, description="Fetch an image into the cache.")
+    fetch.add_argument("name", metavar="NAME")
+    fetch.add_argument("--refresh", action="store_true", help="also when it is here already")
+
+    sheet = commands.add_parser("datasheet", help="the register map of a board", allow_abbrev=False,
+                                description="The register map of a board, from the chips' own declarations.")
+    sheet.add_argument("--machine", choices=("pc", "tiny"), default="pc", help="the board (default: pc)")
+    return top
+
+
+def _version() -> str:
+    try:
+        return metadata.version("emu-pc")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,142 @@
+"""One run of a machine with the host around it: console, keys, script, limits, signals, the pace of an idle guest."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from emu.boards.board import Board
+from emu.cli.signals import Signals
+from emu.host.serial import Channel, Stdio
+from emu.machine import End
+from emu.script import Player, Step
+
+LAG = 200_000_000           # ns that an idle guest catches up when the host was late; what is more is lost to it
+TYPED = 256                 # bytes under way to the guest: a pipe is read when there are fewer
+
+_ENDS = {End.TIME: "timeout", End.EXIT: "exit", End.SHUTDOWN: "shutdown", End.HALTED: "halted"}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a run ends by itself; times in seconds from its start."""
+
+    until: str | None = None
+    script: list[Step] | None = None
+    guest: float | None = None
+    host: float | None = None
+
+
+class Session:
+    """`run()` runs `machine` with its console on `channel`, and returns why it stopped:
+
+    until  script  left  exit  shutdown  halted  timeout  host-timeout, or the name of a signal.
+    """
+
+    def __init__(self, machine: Board, channel: Channel, limits: Limits, signals: Signals, realtime: bool) -> None:
+        self.machine, self.channel, self.limits, self.signals = machine, channel, limits, signals
+        self.pace = Pace() if realtime else None
+        self.why: str | None = None
+        self.wanted = limits.until.encode("utf-8", "surrogateescape") if limits.until is not None else None
+        self.seen = len(machine.console)
+        self.pending = bytearray()
+        self.line = machine.chips["line1"]
+        self.raw = isinstance(channel, Stdio) and channel.raw is not None
+        self.player = None if limits.script is None else Player(machine, limits.script, lambda: self._end("script"))
+        self.deadline = 0.0 if limits.host is None else time.monotonic() + limits.host
+
+    def run(self) -> str:
+        machine = self.machine
+        machine.on_output, machine.poll, machine.idle = self._output, self._poll, self._idle
+        if self.player is not None:
+            self.player.start()
+        guest = self.limits.guest
+        try:
+            end = machine.run(None if guest is None else machine.now + round(guest * 1e9))
+        finally:
+            self._flush()
+        return _ENDS.get(end) or self.why or "asked"
+
+    def _end(self, why: str) -> None:
+        self.why = self.why or why
+        self.machine.stop()
+
+    # -- the console
+
+    def _output(self, data: bytes) -> None:
+        """Kept until the next look at the host: the UART sends single bytes."""
+        self.pending += data
+        if self.wanted is not None:
+            start = max(self.seen, len(self.machine.console) - len(data) - len(self.wanted) + 1)
+            if self.machine.console.find(self.wanted, start) >= 0:
+                self._end("until")
+        if self.player is not None:
+            self.player.output()
+
+    def _flush(self) -> None:
+        if self.pending:
+            self.channel.write(bytes(self.pending))
+            self.pending.clear()
+
+    # -- between slices
+
+    def _poll(self) -> None:
+        self._flush()
+        if self.signals.caught is not None:
+            self._end(self.signals.caught.name)
+        if self.limits.host is not None and time.monotonic() >= self.deadline:
+            self._end("host-timeout")
+        # While a script types nobody else does, as the run is to repeat.  A person's keys are read at any rate, for
+        # Ctrl-A x must always work; a pipe's bytes can wait where they are.
+        if self.player is None and (self.raw or len(self.line.queue) < TYPED):
+            if data := self.channel.read():
+                self.machine.send(data)
+            if self.channel.left:
+                self._end("left")
+
+    @property
+    def attached(self) -> bool:
+        """Whether input may still come."""
+        return self.player is None and self.channel.interactive
+
+    # -- a halted guest
+
+    def _idle(self, target: int | None) -> int | None:
+        machine = self.machine
+        alarm = machine.clock.next()
+        if self.pace is None and alarm is not None:
+            return target                               # the next alarm, or the end of the run before it
+        self._poll()
+        if alarm is None and not self.attached:
+            return machine.now if self.why else None
+        if self.pace is None and target is not None:
+            return target                               # nothing but input could come before the end of the run
+        if self.pace is not None:
+            self.pace.rest(machine.now)
+        while not self.why:
+            now = machine.now if self.pace is None else max(machine.now, self.pace.now())
+            if target is not None and now >= target:
+                return target
+            if machine.clock.next() != alarm:           # input has come
+                return now
+            if alarm is None and not self.attached:
+                return None
+            self.channel.wait(1.0 if target is None else (target - now) / 1e9)
+            self._poll()
+        return machine.now
+
+
+class Pace:
+    """Guest time that follows the host's clock, from where the two met last."""
+
+    def __init__(self) -> None:
+        self.host, self.guest = time.monotonic_ns(), 0
+
+    def now(self) -> int:
+        """Guest time by the host's clock."""
+        return self.guest + time.monotonic_ns() - self.host
+
+    def rest(self, guest: int) -> None:
+        """The guest begins to rest at its time `guest`: if it ran ahead of the host, or far behind it, they meet here."""
+        if not 0 <= self.now() - guest <= LAG:
+            self.host, self.guest = time.monotonic_ns(), guest
