@@ -171,12 +171,17 @@ def _check(lines: list[_Line], bits: int) -> None:
                 constants.add(name)
         elif word in _COUNTS and "\\" not in bare and not set(names) <= constants:
             raise line.error("must be a constant that is known here (pad to a label with .org)")
+        elif word == ".fill" and re.search(r",\s*(9|\d\d+)\s*(,|$)", bare):
+            raise line.error("the size is at most 8")
         elif word in (".code16", ".code32", ".code64"):
             bits = int(word[5:])
         elif not word.startswith("."):
             for pattern, hint in _LIES[bits]:
                 if pattern.match(f"{word} {line.operands}".strip()):
                     raise line.error(f"keystone's `{word}` here {hint}")
+            for inside in re.findall(r"\[([^\]]*)\]", bare) if bits == 64 else ():
+                if set(_NAME.findall(inside)) <= constants:
+                    raise line.error("keystone makes this constant address relative to RIP; load it into a register")
             if word == "push" and bits == 32 and names and "[" not in bare:
                 raise line.error("keystone pushes only the symbol's low byte, as 16 bits; push a register")
 
@@ -211,7 +216,7 @@ def _name_sums(lines: list[_Line]) -> list[_Line]:
     for line in lines:
         depth += (line.word in _OPENS) - (line.word in _CLOSES)
         label, word, operands = line.parts
-        if word.startswith(".") or not _NAME.search(operands):
+        if word.startswith(".") or '"' in operands or not _NAME.search(operands):    # a string is for a macro
             out.append(line)
             continue
         sums: list[str] = []
@@ -299,7 +304,7 @@ def _blame(lines: list[_Line], error: keystone.KsError, address: int, bits: int)
         end = ends[middle]
         tail = [_Line("", 0, ".endif")] * open_ifs[end - 1]
         for line in lines[end:] if linked else ():
-            if line.parts[0] or line.word in (".set", ".equ"):
+            if "\\" not in line.text and (line.parts[0] or line.word in (".set", ".equ")):
                 tail.append(_Line("", 0, line.parts[0] or line.text))
         _, now = _try(lines[:end] + tail, address, bits)
         if now and now.errno == error.errno:

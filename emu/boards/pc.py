@@ -55,7 +55,10 @@ class PC(Board):
         self.absent("DMA page registers", 0x81, 0x0F)
         self.absent("DMA", 0xC0, 0x20)
         self.absent("I/O delay", 0xED, 1)
-        self.a20_gates = [1, 1]
+
+        def a20(_: int) -> None:
+            self.engine.a20(kbc.a20.level | port92.a20.level)      # either gate opens the line
+
         self.wire(
             (pit.out0,      pic1.ir[0]),
             (kbc.kbd_irq,   pic1.ir[1]),
@@ -64,19 +67,14 @@ class PC(Board):
             (rtc_chip.intr, pic2.ir[0]),
             (kbc.aux_irq,   pic2.ir[4]),
             (port61.gate2,  pit.gate2),
-            (kbc.a20,       lambda level: self._a20(0, level)),
-            (port92.a20,    lambda level: self._a20(1, level)),
+            (kbc.a20,       a20),
+            (port92.a20,    a20),
             (kbc.rc,        self.ask_reset),
             (port92.rc,     self.ask_reset),
             (pic1.int,      self.engine.intr))
         self.engine.attach(self.ports, self.mmio, self.counted(pic1.acknowledge))
         self._map_ram()
         self._cmos(rtc_chip)
-
-    def _a20(self, gate: int, level: int) -> None:
-        """Either gate opens the line."""
-        self.a20_gates[gate] = level
-        self.engine.a20(1 if any(self.a20_gates) else 0)
 
     def memory_map(self) -> list[tuple[int, int, int]]:
         """Conventional memory up to the EBDA, RAM from 1 MiB, RAM above 4 GiB."""
@@ -87,7 +85,9 @@ class PC(Board):
         return [entry for entry in entries if entry[1]]
 
     def _firmware(self) -> None:
-        """The BIOS data area, as far as kernels that are started directly still read it."""
+        """What a BIOS leaves, as far as kernels that are started directly count on it: its data area, the keyboard on."""
+        for port, value in ((0x64, 0x60), (0x60, 0x65)):                # command byte: KBDINT, SYS, AUXDIS, XLAT
+            self.ports.write[port << 4 | 1](value)
         self.write(0x400, struct.pack("<4H", 0x3F8, 0, 0, 0))          # base addresses of COM1 to COM4
         self.write(0x40E, struct.pack("<H", EBDA >> 4))
         self.write(0x413, struct.pack("<H", EBDA >> 10))                # KiB of base memory

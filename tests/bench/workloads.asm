@@ -1,4 +1,4 @@
-; One workload, for every engine: a 32-bit guest that Multiboot loaders and QEMU's boot sector (boot.asm) start alike.
+; One workload, for every engine: a 32-bit guest with a Multiboot header, by which our loader and QEMU start it alike.
 ;
 ;   nasm -DWL=name [-DN=count] [-DSETTLE]       flat at 10000h, entered there; protected mode, flat segments
 ;
@@ -346,6 +346,7 @@ start:  cli
         dec     ecx
         jnz     .flop
         finish
+        shufps  xmm0, xmm0, 0x55        ; the second lane: the first one dies out
         movss   [result], xmm0
 
 %elifidn WL,cold                        ; N blocks of seven instructions, once each
@@ -390,10 +391,10 @@ start:  cli
         mov     [result], eax
 
 %elifidn WL,smc                         ; a function whose constant is patched before each call, N times
-        amount  1000
+        amount  10000
         %define ALIAS PATCHED
 %elifidn WL,smc_alias                   ; the same through another page: the writes don't go where the code is fetched
-        amount  1000
+        amount  10000
         mov     dword [SPARE_PTE], PATCHED | 3
         %define ALIAS SPARE
 

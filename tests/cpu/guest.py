@@ -43,6 +43,7 @@ KERNEL = {PM16: (CODE16, DATA16), LONG: (CODE64, DATA32)}
 USERS = {PM16: (USER16, UDATA16), LONG: (USER64, UDATA32)}
 
 
+HALTED = Stop.HLT, Stop.DEAD              # with IF, and without
 IMAGE = TABLES + 0x5000
 _IMAGES: dict[str, bytes] = {}          # the tables of a mode
 _assemble = functools.cache(assemble)
@@ -244,7 +245,7 @@ class Guest:
         """Run into a handler's HLT; the frame it finds.  `outer`: with SS:SP, as in every frame of 64 bits."""
         stop = self.run(time)
         vector = self.r.rip - 1 - STUBS
-        assert stop is Stop.HLT and 0 <= vector < 256, f"{stop} at {self.r.cs.selector:x}:{self.r.rip:x}"
+        assert stop in HALTED and 0 <= vector < 256, f"{stop} at {self.r.cs.selector:x}:{self.r.rip:x}"
         return self.read_frame(vector, outer)
 
     def read_frame(self, vector: int, outer: bool | None = None) -> Frame:

@@ -62,6 +62,7 @@ TLB_NOTDIRTY, TLB_MMIO, TLB_INVALID, TLB_DISCARD_WRITE = 0x400, 0x200, 0x800, 0x
 
 # hflags (target/i386/cpu.h)
 HF_CPL, HF_INHIBIT_IRQ, HF_CS32, HF_PE, HF_LMA, HF_CS64 = 3, 8, 0x10, 0x80, 0x4000, 0x8000
+HF_EFLAGS = 0x23100             # TF, IOPL, VM: x86_update_hflags copies them, but a block's key takes them from EFLAGS itself
 HF2_GIF, HF2_NMI = 1, 4
 CC_OP_EFLAGS = 1
 

@@ -79,7 +79,7 @@ class Registers:
         elif name in SEGMENTS:
             clear = TR_BUSY if name == "tr" else 0
             _set_segment(self._env + SEGMENTS[name], replace(value, attributes=value.attributes & ~clear))
-            _call("x86_update_hflags_x86_64", self._env)
+            _update_hflags(self._env)
         elif name in TABLES:
             address = self._env + TABLES[name]
             at.write_u64(address + 8, value[0])
@@ -151,11 +151,17 @@ class Registers:
             self.set_api(DEBUG[name], state[name])
         _call("cpu_x86_update_dr7_x86_64", self._env, state["dr7"])
         self.rflags = state["rflags"]
-        _call("x86_update_hflags_x86_64", self._env)
+        _update_hflags(self._env)
 
 
 def _call(name: str, env: int, *values: int) -> None:
     ctypes.CFUNCTYPE(None, ctypes.c_void_p, *[ctypes.c_uint32] * len(values))(symbol(name))(env, *values)
+
+
+def _update_hflags(env: int) -> None:
+    _call("x86_update_hflags_x86_64", env)
+    hflags = ctypes.c_uint32.from_address(env + at.HFLAGS)
+    hflags.value &= ~at.HF_EFLAGS                       # they would stay when EFLAGS changes
 
 
 def _segment(address: int) -> Segment:

@@ -27,6 +27,7 @@ from emu.cpu.unicorn.layout import (
     FMASK,
     HF2_NMI,
     HF_CS64,
+    HF_EFLAGS,
     HF_INHIBIT_IRQ,
     HF_LMA,
     HF_PE,
@@ -132,6 +133,7 @@ def _leave_loop() -> str:
         mov rdi, rbx
         mov rax, {symbol("x86_update_hflags_x86_64"):#x}
         call rax
+        and dword ptr [rbx + {HFLAGS:#x}], {~HF_EFLAGS & 0xFFFFFFFF:#x}
         lea rdi, [rbx - {CPU_ENV:#x}]
         mov rax, {symbol("cpu_loop_exit_noexc_x86_64"):#x}
         call rax

@@ -1,0 +1,90 @@
+"""What is measured, on which engines, and what must come out: one row each, in the order of the table."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("workloads.asm")
+OURS, QEMU, UNICORN, ALONE = "emu", "qemu", "unicorn", "alone"
+MIB = 1 << 20
+BOOT_MEMORY = 512 * MIB
+ALLOWANCE = 150 * MIB       # issue 2: peak memory is at most guest RAM and this
+
+
+class BenchError(Exception):
+    """The measurement cannot be made: one line that says what is missing or went wrong."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """`engines` beside ours.  `result`: what the guest must print (None: anything but zero).
+
+    `board` of ours: "pc"; "screen": a PC with RAM where the text screen is; "chip": the tiny board with a chip at port 80h
+    whose reads and writes are Python.  `workload`: the name in workloads.asm, if it is another.  `interrupts`: how many are
+    taken, where that is what counts.
+    """
+
+    name: str
+    what: str
+    engines: tuple[str, ...] = (QEMU,)
+    result: int | None = 0
+    board: str = "pc"
+    workload: str = ""
+    interrupts: int = 0
+    image: str = ""             # a boot: the name of a system in images/manifest.toml
+    system: str = ""            # and QEMU's program for it
+
+    @property
+    def source(self) -> str:
+        return self.workload or self.name
+
+
+BOTH = (QEMU, UNICORN)
+COPIED = 0x485A0000           # the sum of the words that are copied
+ROWS = (
+    Row("boot_amd64", "Debian 12 amd64 to the shell", image="debian-amd64", system="qemu-system-x86_64"),
+    Row("boot_i386", "Debian 12 i386 to the shell", image="debian-i386", system="qemu-system-i386"),
+    Row("crc", "CRC-32 by table, 64 MiB", BOTH, zlib.crc32(bytes(MIB)) ^ 0xFFFFFFFF),
+    Row("sieve", "sieve of 8 Mi, three times, paging on", BOTH, 564163 + 2),      # the primes, and the marks of 0 and 1
+    Row("rep_movsd", "rep movsd, 256 MiB", BOTH, COPIED),
+    Row("mov_copy", "copy by mov, 128 MiB", BOTH, COPIED),
+    Row("calls", "20 M indirect calls", BOTH, 0x5812F8A3),
+    Row("x87", "x87, 16 M operations", BOTH, 0x3E0EF8A9),
+    Row("sse", "SSE, 12 M operations", BOTH, 0xBDE38E38),
+    Row("cold", "8,000 blocks, once each", BOTH, 0xEF83C8C8),
+    Row("tight", "loop of five instructions, 80 M rounds", BOTH, 0xAB69EC50),
+    Row("text", "4 M stores to a text screen", BOTH, 0x07410741, "screen"),
+    Row("smc", "a function patched before each of 10,000 calls", BOTH, 49_995_000),
+    Row("smc_alias", "the same through another page", BOTH, 49_995_000),
+    Row("out", "1 M OUT to port 80h"),
+    Row("in", "1 M IN from port 60h"),
+    Row("outsb", "rep outsb, 1 MiB to port 80h", result=0x400000 + (256 << 10)),
+    Row("insw", "rep insw, 2 MiB from port 1F0h", result=0x400000 + (256 << 10)),
+    Row("mmio_write", "1 M stores to device memory"),
+    Row("mmio_read", "1 M loads from device memory"),
+    Row("port_python_write", "1 M OUT to a chip's Python method", board="chip", workload="out"),
+    Row("port_python_read", "1 M IN from a chip's Python method", board="chip", workload="port_read"),
+    Row("int80", "200,000 INT 80h and IRET", result=200_000),
+    Row("page_fault", "100,000 page faults, repaired", result=100_000),
+    Row("timer", "the loop with timer interrupts at 1 kHz", (QEMU, ALONE), None),
+    Row("irq_rate", "100,000 timer interrupts, halted in between", (), None, interrupts=100_000),
+    Row("irq_spin", "100,000 timer interrupts, spinning in between", (), None, interrupts=100_000),
+)
+NAMES = {row.name: row for row in ROWS}
+
+
+def build(workload: str, path: Path, defines: dict[str, int] | None = None) -> Path:
+    """Assemble a workload to `path`.  Raises BenchError."""
+    nasm = shutil.which("nasm")
+    if nasm is None:
+        raise BenchError("the workloads are assembled by nasm: apt-get install nasm")
+    options = [f"-DWL={workload}", *(f"-D{name}={value}" for name, value in (defines or {}).items())]
+    done = subprocess.run([nasm, "-f", "bin", *options, "-o", str(path), str(SOURCE)], capture_output=True, text=True,
+                          timeout=60, check=False)
+    if done.returncode:
+        raise BenchError(f"nasm, workload {workload}: {done.stderr.strip().splitlines()[0]}")
+    return path

@@ -1,0 +1,71 @@
+"""One workload in a process of its own: `python -m tests.bench.guest BOARD IMAGE`; prints {"seconds", "result"} as JSON.
+
+BOARD is "pc", "screen" or "chip" (see catalog.Row) for our machine, or "unicorn" for the library alone (bare.py).  The time
+is the process's user and system time between the guest's two marks, taken in the callback of port E9h.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from emu.boards.board import MIB, Board
+from emu.boards.pc import PC
+from emu.boards.tiny import Tiny
+from emu.device import RW, Device, Reg
+from emu.machine import End
+from tests.bench.marks import Marks
+
+MEMORY = 64 * MIB
+LIMIT = 600                     # s of guest time
+
+
+class Register(Device):
+    """A port whose every access is Python: what the least of chips costs."""
+
+    DATA = Reg(0, RW, "the value written last")
+
+    def write_DATA(self, value: int) -> None:
+        self.data = value
+
+    def read_DATA(self) -> int:
+        return int(self.data)
+
+
+def board(kind: str, marks: Marks) -> Board:
+    """The machine for a row."""
+    if kind == "chip":
+        tiny = Tiny(MEMORY, debug=marks)
+        tiny.add("register", Register, at=0x80)
+        return tiny
+    pc = PC(MEMORY, debug=marks)
+    if kind == "screen":
+        pc.engine.map(0xB8000, pc.memory("screen", 0x8000), "ram")
+    return pc
+
+
+def run(kind: str, image: Path) -> dict[str, float | int]:
+    """Run a workload on our machine."""
+    marks = Marks()
+    with board(kind, marks) as machine:
+        machine.load(image)
+        end = machine.run_until(seconds=LIMIT)
+        if end is not End.HALTED:
+            raise ValueError(f"the guest ended with {end.value}, not halted, after writing {bytes(marks.text)!r}")
+    return marks.outcome()
+
+
+def main() -> None:
+    kind, image = sys.argv[1], Path(sys.argv[2])
+    if kind == "unicorn":
+        from tests.bench import bare
+        marks = Marks()
+        bare.run(image, marks)
+        print(json.dumps(marks.outcome()))
+    else:
+        print(json.dumps(run(kind, image)))
+
+
+if __name__ == "__main__":
+    main()
