@@ -1,4 +1,4 @@
-"""Our own guest kernels: assembled from kernels/*.asm when one is wanted, or all at once with `python firmware/build.py`."""
+"""Our own guest kernels: assembled when one is wanted, or all at once with `python firmware/build.py`."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ BOOTS = [
 def converse(command: list[str], dialogue: list[tuple[str, str]], seconds: float) -> tuple[str, int | None]:
     """Waits for each text in turn and answers it; returns all that was said, and the exit status."""
     end = time.monotonic() + seconds
-    said, at = "", 0
+    raw, said, at = b"", "", 0
     dialogue = list(dialogue)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process, \
             selectors.DefaultSelector() as selector:
@@ -56,7 +56,8 @@ def converse(command: list[str], dialogue: list[tuple[str, str]], seconds: float
             data = os.read(process.stdout.fileno(), 4096)
             if not data:
                 return said, process.wait(seconds)
-            said += data.decode("latin-1").replace("\r\n", "\n")
+            raw += data
+            said = raw.decode("latin-1").replace("\r\n", "\n")
             while dialogue and (found := said.lower().find(dialogue[0][0].lower(), at)) >= 0:
                 text, answer = dialogue.pop(0)
                 at = found + len(text)

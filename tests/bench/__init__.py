@@ -1,1 +1,1 @@
-"""How fast is it?  `python -m tests.bench`, see tests/bench/__main__.py.  Nothing here is run by the tests but its arithmetic."""
+"""How fast is it?  See __main__.py.  The tests run only its arithmetic, and one workload cut short."""

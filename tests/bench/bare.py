@@ -41,7 +41,7 @@ def run(image: Path, debug: Callable[[bytes], None]) -> None:
     uc.mem_map_ptr(0, MEMORY, unicorn.UC_PROT_ALL, ctypes.c_void_p(base))
     uc.reg_read(x86_const.UC_X86_REG_EAX)           # builds the processor
     handle = uc._uch.value
-    cpu, class_ = at.check_structures(handle)
+    _, class_ = at.check_structures(handle)
     ctypes.c_uint8.from_address(handle + at.UC_NO_EXIT_REQUEST).value = 1
 
     code, code_map, rom_map = Code(), bytearray(PAGES // 8 + 8), bytearray(PAGES // 8 + 8)

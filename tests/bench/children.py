@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import resource
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -46,45 +49,60 @@ def run(command: list[str], limit: float, until: Callable[[bytes], bool] = lambd
         started: Callable[[int], None] = lambda pid: None) -> Ended:
     """Run a child to its end, or until `until(its next output)`; then it is killed.  Raises BenchError when time is out."""
     deadline = time.monotonic() + limit
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as child:
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+    with child:
+        kill = True
         try:
             started(child.pid)
-            output, errors, late = _listen(child, deadline, until)
+            output, errors, how = _listen(child, deadline, until)
+            kill = how != "closed"
         finally:
-            child.kill()
-            _, status, used = os.wait4(child.pid, 0)
-            child.returncode = os.waitstatus_to_exitcode(status)
-    if late:
+            status, used = _reap(child, deadline, kill)
+    if how == "late" or (how == "closed" and time.monotonic() > deadline):
         raise BenchError(f"{command[0]}: no end after {limit:.0f} s; the last it wrote: {bytes(output[-200:])!r}")
-    return Ended(child.returncode, bytes(output), errors.decode("utf-8", "replace"), used.ru_utime + used.ru_stime,
-                 used.ru_maxrss << 10)
+    return Ended(status, bytes(output), errors.decode("utf-8", "replace"), used.ru_utime + used.ru_stime, used.ru_maxrss << 10)
 
 
-def _listen(child: subprocess.Popen[bytes], deadline: float, until: Callable[[bytes], bool]) -> tuple[bytearray, bytearray, bool]:
-    """(standard output, standard error, whether time ran out)."""
+def _listen(child: subprocess.Popen[bytes], deadline: float, until: Callable[[bytes], bool]) -> tuple[bytes, bytes, str]:
+    """(standard output, standard error, how it ended: "late", "until", or "closed" by the child)."""
     assert child.stdout and child.stderr
     output, errors = bytearray(), bytearray()
     open_ = {child.stdout.fileno(): output, child.stderr.fileno(): errors}
     while open_:
-        left = deadline - time.monotonic()
-        ready = select.select(list(open_), [], [], max(left, 0))[0]
+        ready = select.select(list(open_), [], [], max(deadline - time.monotonic(), 0))[0]
         if not ready:
-            return output, errors, True
+            return output, errors, "late"
         for fd in ready:
             data = os.read(fd, 1 << 16)
+            open_[fd].extend(data)
             if not data:
                 del open_[fd]
-            open_.get(fd, bytearray()).extend(data)
-            if fd == child.stdout.fileno() and data and until(data):
-                return output, errors, False
-    return output, errors, False                    # both are closed: it has ended, or nothing can be heard of it any more
+            elif fd == child.stdout.fileno() and until(data):
+                return output, errors, "until"
+    return output, errors, "closed"
+
+
+def _reap(child: subprocess.Popen[bytes], deadline: float, kill: bool) -> tuple[int, resource.struct_rusage]:
+    """The exit status and what was used; not by Popen, which would throw that away."""
+    while True:
+        if kill or time.monotonic() > deadline:
+            os.kill(child.pid, signal.SIGKILL)          # not reaped yet, so the number is still its own
+            kill = False
+            deadline = math.inf
+        pid, status, used = os.wait4(child.pid, 0 if deadline == math.inf else os.WNOHANG)
+        if pid:
+            child.returncode = os.waitstatus_to_exitcode(status)
+            return child.returncode, used
+        time.sleep(0.01)
 
 
 # -- workloads
 
 def workload(engine: str, row: Row, image: Path) -> Measured:
     """One run of a workload.  Raises BenchError."""
-    return _workload_in_qemu(image) if engine == QEMU else _workload_in_python(UNICORN if engine == UNICORN else row.board, image)
+    if engine == QEMU:
+        return _workload_in_qemu(image)
+    return _workload_in_python(UNICORN if engine == UNICORN else row.board, image)
 
 
 def _workload_in_python(board: str, image: Path) -> Measured:
