@@ -48,7 +48,7 @@ class Configuration:
     machine: str
     memory: int
     cpu: str = "qemu64"
-    costs: Costs = Costs()
+    costs: Costs = dataclasses.field(default_factory=Costs)
     rtc: datetime | None = None
 
     def build(self) -> Board:

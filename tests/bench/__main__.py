@@ -44,9 +44,7 @@ def calibrate() -> float:
 
 def measure(row: Row, others: Sequence[str], rounds: int, directory: Path) -> dict[str, Any]:
     """Every round of one row.  Raises BenchError."""
-    engines = [OURS, *(engine for engine in row.engines or () if engine in others or engine == ALONE)]
-    if row.image and QEMU in others:
-        engines.append(QEMU)
+    engines = [OURS, *(engine for engine in row.engines if engine in others or engine == ALONE)]
     seconds: dict[str, list[float]] = {engine: [] for engine in engines}
     peaks: dict[str, list[int]] = {}
     calibration = []
@@ -109,7 +107,7 @@ def _bench(options: argparse.Namespace) -> int:
     rounds = 1 if options.quick else options.rounds
     others = options.against or [UNICORN, *([QEMU] if shutil.which("qemu-system-i386") else [])]
     record: dict[str, Any] = {
-        "format": figures.FORMAT, "command": " ".join(["python -m tests.bench", *sys.argv[1:]]).strip(), "rounds": rounds,
+        "format": figures.FORMAT, "command": _command(options.names, rounds, others), "rounds": rounds,
         "date": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(others), "rows": [],
     }
     path = Path(options.json) if options.json else RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
@@ -126,6 +124,11 @@ def _bench(options: argparse.Namespace) -> int:
             path.write_text(json.dumps(record, indent=1) + "\n")        # after every row: a run may be broken off
     print(figures.table(record))
     return 2 if failed else 0
+
+
+def _command(names: Sequence[str], rounds: int, others: Sequence[str]) -> str:
+    """What to type for the same record."""
+    return " ".join(["python -m tests.bench", *names, f"--rounds {rounds}", *(f"--against {other}" for other in others)])
 
 
 def _check(file: str, names: Sequence[str]) -> int:

@@ -60,7 +60,8 @@ def run(command: list[str], limit: float, until: Callable[[bytes], bool] = lambd
             status, used = _reap(child, deadline, kill)
     if how == "late" or (how == "closed" and time.monotonic() > deadline):
         raise BenchError(f"{command[0]}: no end after {limit:.0f} s; the last it wrote: {bytes(output[-200:])!r}")
-    return Ended(status, bytes(output), errors.decode("utf-8", "replace"), used.ru_utime + used.ru_stime, used.ru_maxrss << 10)
+    return Ended(status, bytes(output), errors.decode("utf-8", "replace"), used.ru_utime + used.ru_stime,
+                 used.ru_maxrss << 10)
 
 
 def _listen(child: subprocess.Popen[bytes], deadline: float, until: Callable[[bytes], bool]) -> tuple[bytes, bytes, str]:

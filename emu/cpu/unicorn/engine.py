@@ -43,9 +43,9 @@ _stop = _library.uc_emu_stop
 _stop.argtypes = (ctypes.c_void_p,)
 _hook_add = _library.uc_hook_add
 _CPU = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
-_OUT = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p)
-_IN = ctypes.PYFUNCTYPE(ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_void_p)
-_ACKNOWLEDGE = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+_OUT = ctypes.PYFUNCTYPE(None, ctypes.c_uint32, ctypes.c_uint32)
+_IN = ctypes.PYFUNCTYPE(ctypes.c_uint32, ctypes.c_uint32)
+_ACKNOWLEDGE = ctypes.PYFUNCTYPE(ctypes.c_int)
 _MMIO_READ = ctypes.PYFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint, ctypes.c_void_p)
 _MMIO_WRITE = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint, ctypes.c_uint64, ctypes.c_void_p)
 
@@ -133,19 +133,19 @@ class UnicornEngine:
     def attach(self, ports: Space, mmio: Space, acknowledge: Callable[[], int]) -> None:
         read, write = ports.read, ports.write
 
-        def port_in(uc: int, port: int, size: int, data: int) -> int:
+        def port_in(key: int) -> int:
             try:
-                return int(read[port << 4 | size]())
+                return read[key]()              # type: ignore[no-any-return]
             except BaseException as error:
                 return self._fail(error)
 
-        def port_out(uc: int, port: int, size: int, value: int, data: int) -> None:
+        def port_out(key: int, value: int) -> None:
             try:
-                write[port << 4 | size](value)
+                write[key](value)
             except BaseException as error:
                 self._fail(error)
 
-        def inta(cpu: int) -> int:
+        def inta() -> int:
             try:
                 return acknowledge()
             except BaseException as error:

@@ -372,7 +372,8 @@ def take_interrupt(box: int, acknowledge: int, original: int) -> str:
 
 
 def port_gate(box: int, counter: int, cost: int, target: int) -> str:
-    """The IN or OUT hook (uc, port, size, ...): check the I/O permission (SDM vol. 1, 19.5), charge, call `target`.
+    """The IN or OUT hook (uc, port, size, value): check the I/O permission (SDM vol. 1, 19.5), charge, and call
+    `target(port << 4 | size, value)`, the key of the bus's table.
 
     Unicorn returns before the check (translate.c, gen_check_io).  A refusal raises #GP(0) by longjmp, before any Python.
     """
@@ -395,6 +396,10 @@ def port_gate(box: int, counter: int, cost: int, target: int) -> str:
         inc qword ptr [r10 + {counter:#x}]
         mov r11, [r10 + {cost:#x}]
         sub [r10 + {m.BUDGET:#x}], r11
+        movzx edi, si
+        shl edi, 0x4
+        or edi, edx
+        mov esi, ecx
         mov r10, {target:#x}
         jmp r10
     check:
