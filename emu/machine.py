@@ -157,12 +157,11 @@ class Machine:
             engine.due(end)
             stop = engine.run()
             clock.horizon = 0                   # an alarm that is set between slices moves nothing
-            if stop is not Stop.DUE:
-                if stop is Stop.HLT:
-                    if not (self._asked or self._reset) and not self._sleep(until):
-                        return End.HALTED
-                elif stop is not Stop.ASKED:
-                    return End.SHUTDOWN if stop is Stop.SHUTDOWN else End.HALTED
+            if stop is not Stop.DUE and not (self._asked or self._reset):
+                if stop is Stop.SHUTDOWN:
+                    return End.SHUTDOWN
+                if stop is Stop.DEAD or (stop is Stop.HLT and not self._sleep(until)):
+                    return End.HALTED
             now = engine.now()
 
     def _sleep(self, until: int | None) -> bool:

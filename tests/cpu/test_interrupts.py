@@ -162,12 +162,12 @@ def test_each_interrupt_is_acknowledged_once_and_no_instruction_is_lost(guest, m
     one.code(f"inc {bx}; {IRET.get(mode, '.byte 0xCF')}", 0x6000)
     one.gate(0x41, 0x6000)
     taken = 0
-    while one.run(97) is Stop.DUE:
+    while one.run(397) is Stop.DUE:
         one.interrupt(0x41)
         taken += 1
     assert one.r.rip - 1 == 0x8006 and one.r.rax == 2000
     assert one.acknowledged == one.r.rbx == one.engine.counters()["interrupts"][0x41]
-    assert 0 < taken - one.acknowledged + len(one.vectors) <= 1 or taken == one.acknowledged
+    assert one.acknowledged + len(one.vectors) == taken > 10
 
 
 def one_is_16(mode):
@@ -181,9 +181,8 @@ def test_an_interrupt_in_the_middle_of_REP_leaves_exact_counts(guest, mode):
     one.code(f"inc dword ptr [{DATA}]; {IRET.get(mode, '.byte 0xCF')}", 0x6000)
     one.gate(0x41, 0x6000)
     one.r.rax = 0x5A
-    while one.run(100) is Stop.DUE:
+    while one.run(1000) is Stop.DUE:
         one.interrupt(0x41)
-        assert one.r.rdi - 0x100000 + one.r.rcx in (5000, 0x100000 * -1 + one.r.rdi + one.r.rcx)
     assert bytes(one.ram[0x100000:0x100000 + 5001]) == b"\x5A" * 5000 + b"\0"
     assert one.r.rcx == 0 and one.r.rdi == 0x100000 + 5000
     assert one.peek(DATA) == one.acknowledged > 10

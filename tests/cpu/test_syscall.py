@@ -103,7 +103,8 @@ def test_the_IOPL_of_the_caller_ends_with_the_mask(guest, iopl):
 
 
 def test_SWAPGS_exchanges_the_base(guest):
-    one = guest(LONG, ".byte 0x0F, 0x01, 0xF8; mov rax, gs:[0x10]; hlt")
+    one = guest(LONG, ".byte 0x0F, 0x01, 0xF8; .byte 0x65; mov rax, [rbx]; hlt")
+    one.r.rbx = 0x10
     one.r.set_msr(0xC0000102, 0xA000)
     one.poke(0xA010, 0x1122334455667788, 8)
     one.run()
@@ -130,6 +131,14 @@ def test_SYSENTER_goes_to_ring_0_and_clears_IF(guest, mode, flags):
     assert (one.r.rip, one.r.rsp, one.r.rflags) == (KERNEL + 1, STACK0, flags & ~0x200 | 2)
     cs = (CODE64, 0, 0xFFFFFFFF, 0xA09B) if wide else (CODE32, 0, 0xFFFFFFFF, 0xC09B)
     assert segments(one) == [cs, (cs[0] + 8, 0, 0xFFFFFFFF, 0xC093)]
+
+
+@pytest.mark.parametrize("source, flags", [("xor eax, eax", 0x46), ("mov al, 0x80; add al, al", 0x847), ("std; inc ecx", 0x402)])
+def test_SYSENTER_keeps_the_flags_that_arithmetic_has_just_made(guest, source, flags):
+    for mode, cs in ((PM32, CODE32), (LONG, CODE64)):
+        one = enter(guest, mode, source + "; " + SYSENTER, cs=cs, flags=2)
+        one.run()
+        assert one.r.rflags == flags
 
 
 @pytest.mark.parametrize("mode", [PM32, LONG])
