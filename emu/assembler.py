@@ -179,9 +179,9 @@ def _check(lines: list[_Line], bits: int) -> None:
             for pattern, hint in _LIES[bits]:
                 if pattern.match(f"{word} {line.operands}".strip()):
                     raise line.error(f"keystone's `{word}` here {hint}")
-            for inside in re.findall(r"\[([^\]]*)\]", bare) if bits == 64 else ():
-                if set(_NAME.findall(inside)) <= constants:
-                    raise line.error("keystone makes this constant address relative to RIP; load it into a register")
+            load = re.fullmatch(r"r(?!ax\b)\w+\s*,\s*(?:qword\s+ptr\s*)?(?:ds:)?\[([^\]]*)\]", bare, re.IGNORECASE)
+            if word == "mov" and bits == 64 and load and set(_NAME.findall(load[1])) <= constants:
+                raise line.error("keystone takes this constant for a distance from RIP; load it into a register")
             if word == "push" and bits == 32 and names and "[" not in bare:
                 raise line.error("keystone pushes only the symbol's low byte, as 16 bits; push a register")
 

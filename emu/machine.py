@@ -51,6 +51,7 @@ class Machine:
         self.on_reset: Callable[[], None] = lambda: None
         self.exit_code: int | None = None
         self.resets = 0
+        self.slice = SLICE                              # ns; may be changed at any time, and no run differs by it
         self._polled = 0
         self._asked: End | None = None
         self._reset = False
@@ -140,7 +141,7 @@ class Machine:
                 asked, self._asked = self._asked, None
                 return asked
             clock.ring(now)
-            if now >= self._polled + SLICE:
+            if now >= self._polled + self.slice:
                 self._polled = now
                 self.poll()
                 if self._asked:
@@ -148,7 +149,7 @@ class Machine:
             if now >= limit:
                 return End.TIME
             alarm = clock.next()
-            end = now + SLICE
+            end = now + self.slice
             if alarm is not None and alarm < end:
                 end = alarm
             if limit < end:

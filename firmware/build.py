@@ -1,7 +1,11 @@
-"""Our own guest kernels: assembled when one is wanted, or all at once with `python firmware/build.py`."""
+"""Our own guest kernels: assembled when one is wanted, or all at once with `python firmware/build.py`.
+
+`python firmware/build.py --ports` writes ports.inc anew, from the declarations of the chips.
+"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from emu.assembler import assemble_file
@@ -21,7 +25,18 @@ def kernel(name: str) -> bytes:
     return assemble_file(HERE / "kernels" / f"{name}.asm")
 
 
+def ports() -> str:
+    """The text of ports.inc: the registers of the board `pc`, of which `tiny` has a part."""
+    from emu import datasheet
+    from emu.boards.pc import PC
+
+    with PC() as board:
+        return datasheet.ports_inc(datasheet.placements(board.chips.values(), board.ports))
+
+
 def main() -> None:
+    if "--ports" in sys.argv:
+        (HERE / "ports.inc").write_text(ports())
     out = HERE / "build"
     out.mkdir(exist_ok=True)
     for name in names():

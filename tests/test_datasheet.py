@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from emu.bus import Bus
 from emu.chips.uart16550 import UART16550
 from emu.clock import Clock
 from emu.datasheet import placements, ports_inc, render
+from emu.firmware import build
 from emu.device import RW, Device, In, Out, R, Reg, State, Timer
 
 
@@ -114,3 +117,8 @@ def test_the_places_of_a_board_are_those_on_its_buses(sample):
     ports.place(sample, "at", 0x3F8)
     mmio.place(sample, "mmio", 0xFEC0_0000)
     assert placements([sample, other], ports, mmio) == [(sample, {"at": 0x3F8, "mmio": 0xFEC0_0000}), (other, {})]
+
+
+def test_the_names_that_our_firmware_uses_are_those_of_the_chips():
+    path = Path(__file__).parent.parent / "firmware" / "ports.inc"
+    assert path.read_text() == build.ports(), "firmware/ports.inc is stale: python firmware/build.py --ports writes it"

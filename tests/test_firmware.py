@@ -167,7 +167,7 @@ def test_a_file_includes_others_next_to_it_and_errors_name_theirs(tmp_path):
     ("iret", "a.asm:1: keystone's `iret` here is a 16-bit IRET"),
     ("push ds", "a.asm:1: keystone's `push` here moves 16 bits"),
     ("lgdt [eax]", "a.asm:1: keystone's `lgdt` here has a 16-bit operand"),
-    (".set A, 0x1000\n.code64\nmov rdi, [A]", "a.asm:3: keystone makes this constant address relative to RIP"),
+    (".set A, 0x1000\n.code64\nmov rdi, [A]", "a.asm:3: keystone takes this constant for a distance from RIP"),
 ])
 def test_what_keystone_would_get_wrong_is_refused_by_line(tmp_path, text, message):
     with pytest.raises(AssemblyError) as error:

@@ -140,9 +140,8 @@ class Board(Machine):
         """(physical address, offset in `ram`, length) of the RAM that the guest sees."""
         low = min(self.size, LOW_END)
         ranges = [(0, 0, low)] if low <= 0xA0000 else [(0, 0, 0xA0000), (MIB, MIB, low - MIB)]
-        if self.size > low:
-            ranges.append((HIGH, low, self.size - low))
-        return ranges
+        ranges.append((HIGH, low, self.size - low))
+        return [piece for piece in ranges if piece[2] > 0]
 
     def _map_ram(self) -> None:
         for base, offset, length in self.ram_ranges():

@@ -97,22 +97,26 @@ class I8259(Device):
 
     def on_IR(self, pin: int, level: int) -> None:
         # Edge or level, the request is withdrawn with the line: [I] "Edge and level triggered modes", fig. 10
+        bit = 1 << pin
         if level:
-            self.irr |= 1 << pin
+            self.irr |= bit
+        elif self.irr & bit:
+            self.irr &= ~bit
         else:
-            self.irr &= ~(1 << pin)
+            return                              # it has been served: nothing to withdraw
         self.int(1 if self.irr & self.open else 0)
 
     def acknowledge(self) -> int:
         """The CPU takes INTA: the vector."""
+        vector: int = self.icw2
         ready = self.irr & self.open
         if not ready:
-            return int(self.icw2 | 7)           # "default IR7": the request is gone; no ISR bit is set
+            return vector | 7                   # "default IR7": the request is gone; no ISR bit is set
         level = self.serve(ready)
         if self.slaves >> level & 1:
             slave = self.cascade.get(level)
             return slave() if slave else 0xFF   # nobody drives the bus
-        return int(self.icw2 | level)
+        return vector | level
 
     def serve(self, ready: int) -> int:
         """Put the highest level of `ready` in service."""
@@ -123,20 +127,27 @@ class I8259(Device):
         elif self.rotate:
             self.lowest = level
         self.int(0)                             # a further request is a new edge: the master's input may need one
-        self.update()
+        if self.ready():
+            self.int(1)
         return level
 
     def update(self) -> None:
-        isr = self.in_service()
+        self.int(1 if self.ready() else 0)
+
+    def ready(self) -> int:
+        """The requests that may interrupt, after a change of anything but IRR."""
+        isr = self.isr & ~self.imr if self.ocw3 & SMM else self.isr     # in_service(), in the path of every interrupt
         allowed = ABOVE[self.lowest << 8 | isr]
         if self.icw4 & SFNM:                    # a slave in service may interrupt again
             allowed |= 1 << FIRST[self.lowest << 8 | isr] & self.slaves
         self.open = allowed = allowed & ~self.imr
-        self.int(1 if self.irr & allowed else 0)
+        requests: int = self.irr & allowed
+        return requests
 
     def in_service(self) -> int:
         """What holds off lower levels, and what a non-specific EOI sees: in special mask mode, not what is masked."""
-        return int(self.isr & ~self.imr if self.ocw3 & SMM else self.isr)
+        isr: int = self.isr
+        return isr & ~self.imr if self.ocw3 & SMM else isr
 
     def lines(self) -> int:
         return sum(pin.level << i for i, pin in enumerate(self.ir))

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from emu.boards.board import Board
 from emu.cli.signals import Signals
 from emu.host.serial import Channel, Stdio
+from emu.machine import SLICE as LONGEST
 from emu.machine import End
 from emu.script import Player, Step
 
 LAG = 200_000_000           # ns that an idle guest catches up when the host was late; what is more is lost to it
+SLICE = 100_000             # ns of guest time of the first slice
+LOOK = 0.02, 0.2            # seconds of host time between two looks at the host: how many there should be, and may be
 TYPED = 256                 # bytes under way to the guest: a pipe is read when there are fewer
 
 _ENDS = {End.TIME: "timeout", End.EXIT: "exit", End.SHUTDOWN: "shutdown", End.HALTED: "halted"}
@@ -43,6 +46,7 @@ class Session:
         self.line = machine.chips["line1"]
         self.raw = isinstance(channel, Stdio) and channel.raw is not None
         self.player = None if limits.script is None else Player(machine, limits.script, lambda: self._end("script"))
+        self.looked = time.monotonic()
         self.deadline = 0.0 if limits.host is None else time.monotonic() + limits.host
 
     def run(self) -> str:
@@ -51,10 +55,16 @@ class Session:
         if self.player is not None:
             self.player.start()
         guest = self.limits.guest
+        machine.slice = SLICE
+        self.signals.wake = machine.stop
         try:
             end = machine.run(None if guest is None else machine.now + round(guest * 1e9))
         finally:
+            self.signals.wake = lambda: None
+            machine.slice = LONGEST
             self._flush()
+        if self.why is None and self.signals.caught is not None:
+            self.why = self.signals.caught.name
         return _ENDS.get(end) or self.why or "asked"
 
     def _end(self, why: str) -> None:
@@ -84,8 +94,10 @@ class Session:
         self._flush()
         if self.signals.caught is not None:
             self._end(self.signals.caught.name)
-        if self.limits.host is not None and time.monotonic() >= self.deadline:
+        now = time.monotonic()
+        if self.limits.host is not None and now >= self.deadline:
             self._end("host-timeout")
+        self._measure(now)
         # While a script types nobody else does, as the run is to repeat.  A person's keys are read at any rate, for
         # Ctrl-A x must always work; a pipe's bytes can wait where they are.
         if self.player is None and (self.raw or len(self.line.queue) < TYPED):
@@ -93,6 +105,14 @@ class Session:
                 self.machine.send(data)
             if self.channel.left:
                 self._end("left")
+
+    def _measure(self, now: float) -> None:
+        """Look at the host often enough also while the guest is slow (it runs where no memory is, or rewrites its code)."""
+        took, self.looked = now - self.looked, now
+        if took > LOOK[1]:
+            self.machine.slice = max(self.machine.slice // 8, SLICE // 10)
+        elif took < LOOK[0]:
+            self.machine.slice = min(self.machine.slice * 2, LONGEST)
 
     @property
     def attached(self) -> bool:

@@ -1,8 +1,9 @@
-"""Signals that end the program: they set a flag, which a running machine reads between its slices."""
+"""Signals that end the program: they set a flag, which a running machine reads between its slices, and end the slice."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -18,6 +19,7 @@ class Signals:
     def __init__(self) -> None:
         self.caught: signal.Signals | None = None
         self.waiting = True
+        self.wake: Callable[[], None] = lambda: None    # what a handler does to get a running machine's attention
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -35,6 +37,7 @@ class Signals:
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
         self.caught = self.caught or signal.Signals(number)
+        self.wake()
         if self.waiting:
             raise KeyboardInterrupt
 

@@ -24,9 +24,9 @@ main:
     mov  dword ptr [handlers + IRQ0 * 4], on_tick
     mov  dword ptr [handlers + (IRQ0 + 4) * 4], on_serial
     mov  al, 0xEE           # OCW1: all masked but IR0, the timer, and IR4, COM1
-    out  PIC1_DATA, al
+    out  PIC1_IMR, al
     mov  dx, COM1_IER
-    mov  al, IER_ERBFI
+    mov  al, COM1_IER_ERBFI
     out  dx, al
 
     call stamp
@@ -128,7 +128,7 @@ touch:
 on_tick:
     inc  dword ptr [ticks]
     mov  al, EOI
-    out  PIC1_CMD, al
+    out  PIC1_OCW2, al
     jmp  preempt
 
 # The receiver has something: empty it into the ring.
@@ -138,7 +138,7 @@ on_serial:
 .next:
     mov  dx, COM1_LSR
     in   al, dx
-    test al, LSR_DR
+    test al, COM1_LSR_DR
     jz   .done
     mov  dx, COM1_RBR
     in   al, dx
@@ -148,7 +148,7 @@ on_serial:
     jmp  .next
 .done:
     mov  al, EOI
-    out  PIC1_CMD, al
+    out  PIC1_OCW2, al
     ret
 
 ticks:     .long 0

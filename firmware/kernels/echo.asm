@@ -14,10 +14,10 @@ main:
     call pic_init
     mov  dword ptr [handlers + IRQ0 * 4 + 16], on_serial     # IRQ 4
     mov  al, 0xEF           # OCW1: all masked but IR4
-    out  PIC1_DATA, al
+    out  PIC1_IMR, al
     say  "echo: type; q or Ctrl-D ends\n"
     mov  dx, COM1_IER
-    mov  al, IER_ERBFI
+    mov  al, COM1_IER_ERBFI
     out  dx, al
 .sleep:
     sti
@@ -46,7 +46,7 @@ on_serial:
     je   .transmit
     mov  dx, COM1_LSR
     in   al, dx
-    test al, LSR_DR
+    test al, COM1_LSR_DR
     jz   .next
     mov  dx, COM1_RBR
     in   al, dx
@@ -57,7 +57,7 @@ on_serial:
     jmp  .next
 .done:
     mov  al, EOI
-    out  PIC1_CMD, al
+    out  PIC1_OCW2, al
     ret
 
 # A byte has come, in AL: keep it, and ask for the transmitter's interrupt.  Whoever turns that on while the transmitter is already
@@ -71,7 +71,7 @@ receive:
     movzx ebx, byte ptr [head]
     mov  [ring + ebx], al
     inc  byte ptr [head]    # 256 bytes: the index wraps by itself
-    mov  al, IER_ERBFI | IER_ETBEI
+    mov  al, COM1_IER_ERBFI | COM1_IER_ETBEI
     mov  dx, COM1_IER
     out  dx, al
     ret
@@ -94,7 +94,7 @@ transmit:
     jnz  .next
     ret
 .empty:
-    mov  al, IER_ERBFI
+    mov  al, COM1_IER_ERBFI
     mov  dx, COM1_IER
     out  dx, al
     ret

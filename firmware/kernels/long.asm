@@ -197,10 +197,10 @@ leave:
     mov  dx, COM1_LSR
 .wait:
     in   al, dx
-    test al, LSR_TEMT
+    test al, COM1_LSR_TEMT
     jz   .wait
     mov  al, ah
-    out  EXIT_CODE, al
+    out  DEBUGEXIT_CODE, al
 .forever:
     cli
     hlt
@@ -279,7 +279,7 @@ putc_64:
     mov  dx, COM1_LSR
 .wait:
     in   al, dx
-    test al, LSR_THRE
+    test al, COM1_LSR_THRE
     jz   .wait
     pop  rax
     mov  dx, COM1_THR

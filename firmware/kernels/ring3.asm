@@ -17,7 +17,7 @@ main:
     mov  dword ptr [handlers + IRQ0 * 4], on_tick
     mov  dword ptr [handlers + 13 * 4], on_protection
     mov  al, 0xFE           # OCW1: all masked but IR0
-    out  PIC1_DATA, al
+    out  PIC1_IMR, al
 
     say  "ring3: two tasks that wait for each other without asking\n"
     mov  ecx, 1
@@ -57,7 +57,7 @@ wait_for_tasks:
 
 on_tick:
     mov  al, EOI
-    out  PIC1_CMD, al
+    out  PIC1_OCW2, al
     jmp  preempt
 
 # SDM vol. 3, 6.15, interrupt 13: HLT outside ring 0 is a general protection fault.  The task does not live on.

@@ -15,7 +15,7 @@ main:
     call pit_init
     mov  dword ptr [handlers + IRQ0 * 4], on_tick
     mov  al, 0xFE           # OCW1: all masked but IR0
-    out  PIC1_DATA, al
+    out  PIC1_IMR, al
     say  "ticks: the timer runs at 100 Hz\n"
     xor  ebx, ebx           # the last number printed
 .wait:
@@ -40,7 +40,7 @@ main:
 on_tick:
     inc  dword ptr [ticks]
     mov  al, EOI
-    out  PIC1_CMD, al
+    out  PIC1_OCW2, al
     ret
 
 ticks: .long 0

@@ -178,9 +178,9 @@ def one_is_16(mode):
 def test_an_interrupt_in_the_middle_of_REP_leaves_exact_counts(guest, mode):
     r = "r" if mode == LONG else "e"
     one = guest(mode, f"mov {r}cx, 5000; mov {r}di, {0x100000}; rep stosb; cli; hlt", flags=IF)
-    one.code(f"inc dword ptr [{DATA}]; {IRET.get(mode, '.byte 0xCF')}", 0x6000)
+    one.code(f"inc dword ptr [{r}bx]; {IRET.get(mode, '.byte 0xCF')}", 0x6000)
     one.gate(0x41, 0x6000)
-    one.r.rax = 0x5A
+    one.r.rax, one.r.rbx = 0x5A, DATA
     while one.run(1000) is Stop.DUE:
         one.interrupt(0x41)
     assert bytes(one.ram[0x100000:0x100000 + 5001]) == b"\x5A" * 5000 + b"\0"

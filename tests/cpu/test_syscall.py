@@ -133,7 +133,8 @@ def test_SYSENTER_goes_to_ring_0_and_clears_IF(guest, mode, flags):
     assert segments(one) == [cs, (cs[0] + 8, 0, 0xFFFFFFFF, 0xC093)]
 
 
-@pytest.mark.parametrize("source, flags", [("xor eax, eax", 0x46), ("mov al, 0x80; add al, al", 0x847), ("std; inc ecx", 0x402)])
+@pytest.mark.parametrize("source, flags", [
+    ("xor eax, eax", 0x46), ("mov al, 0x80; add al, al", 0x847), ("std; inc ecx", 0x402)])
 def test_SYSENTER_keeps_the_flags_that_arithmetic_has_just_made(guest, source, flags):
     for mode, cs in ((PM32, CODE32), (LONG, CODE64)):
         one = enter(guest, mode, source + "; " + SYSENTER, cs=cs, flags=2)

@@ -258,6 +258,7 @@ class UnicornEngine:
         ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int)(symbol("x86_cpu_set_a20_x86_64"))(self._cpu, 1 if level else 0)
 
     def reset(self) -> None:
+        intr = self._request.value & at.INTERRUPT_HARD
         _CPU(at.read_u64(self._class))(self._cpu)                       # CPUClass.reset: F000:FFF0
         registers = self._registers
         registers.cr4 = 0                                               # the library presets what a user program needs
@@ -266,7 +267,7 @@ class UnicornEngine:
         self._halted.value = self._stopped.value = self._nmi = 0
         self._asleep = False
         self._words[m.DELIVERING >> 3] = 0
-        self._request.value &= at.INTERRUPT_HARD                        # the pin stays as it is
+        self._request.value = intr                                      # the pin stays as it is
         self.a20(self._a20)                                             # the library opens the gate, the board has not
 
     def now(self) -> int:
@@ -289,21 +290,22 @@ class UnicornEngine:
     def run(self) -> Stop:
         if not self._sealed:
             self._seal()
-        if self._asleep and not self._wakes():
-            return Stop.HLT if self._eflags.value & 0x200 else Stop.DEAD
         words = self._words
-        if words[0] <= 0:
-            return Stop.DUE
-        error = _start(self._handle, self._eip.value, 0, 0, 0)
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
-        if error:
-            raise EngineError(f"unicorn stopped at {self._registers.cs.selector:x}:{self._eip.value:x}: "
-                              f"{unicorn.UcError(error)}")
-        if self._halted.value:
-            self._asleep = True
-            return Stop.HLT if self._eflags.value & 0x200 else Stop.DEAD
+        while True:
+            if self._asleep and not self._wakes():
+                return Stop.HLT if self._eflags.value & 0x200 else Stop.DEAD
+            if words[0] <= 0:
+                return Stop.DUE
+            error = _start(self._handle, self._eip.value, 0, 0, 0)
+            if self._failure is not None:
+                failure, self._failure = self._failure, None
+                raise failure
+            if error:
+                raise EngineError(f"unicorn stopped at {self._registers.cs.selector:x}:{self._eip.value:x}: "
+                                  f"{unicorn.UcError(error)}")
+            if not self._halted.value:
+                break
+            self._asleep = True                         # and awake again if an interrupt has come since the block began
         self._asleep = False
         if self._stopped.value:
             self._stopped.value = 0
@@ -363,7 +365,8 @@ class UnicornEngine:
             "nmi_pending": int(bool(self._request.value & at.INTERRUPT_NMI)),
             "nmi": self._nmi, "intr": int(bool(self._request.value & at.INTERRUPT_HARD)), "a20": self._a20,
             "time": self.now(), "skipped": self._skipped,
-            "counters": self._box.counters(),
+            "counters": {name: count if isinstance(count, int) else {str(vector): n for vector, n in count.items()}
+                         for name, count in self._box.counters().items()},
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:

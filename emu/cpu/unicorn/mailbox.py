@@ -50,8 +50,9 @@ class Mailbox:
             if isinstance(value, int):
                 self.words[COUNTS[name] >> 3] = value
             else:
+                counts_of = {int(vector): n for vector, n in value.items()}     # a file's keys are text
                 for vector in range(256):
-                    self.words[(VECTORS[name] >> 3) + vector] = value.get(vector, 0)
+                    self.words[(VECTORS[name] >> 3) + vector] = counts_of.get(vector, 0)
 
     def blocks(self, busy: int) -> int:
         """How many blocks ran in `busy` ns: what is left when everything else has been paid."""

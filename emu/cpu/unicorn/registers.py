@@ -25,7 +25,7 @@ TR_BUSY = 2                         # in the type of a loaded TR (SDM vol. 3A, 7
 TABLES = {"gdtr": at.GDT, "idtr": at.IDT}
 CONTROL = {"cr0": 0, "cr2": 2, "cr3": 3, "cr4": 4}
 DEBUG = {f"dr{i}": getattr(x86_const, f"UC_X86_REG_DR{i}") for i in (0, 1, 2, 3, 6, 7)}
-SMALL = {"fcw": at.FPUC, "fop": at.FPOP}
+SMALL = {"fop": at.FPOP}
 
 # The model-specific registers that this engine keeps (misc_helper.c); EFER and the segment bases are registers above.
 MSRS = (
@@ -92,8 +92,8 @@ class Registers:
             raise AttributeError(f"no register named {name}")
 
     def __dir__(self) -> list[str]:
-        return [*GENERAL, "rip", "rflags", *SEGMENTS, *TABLES, *CONTROL, *DEBUG, "efer", *SMALL, "fsw", "ftw", "fip", "fdp",
-                "mxcsr", "st", "xmm"]
+        return [*GENERAL, "rip", "rflags", *SEGMENTS, *TABLES, *CONTROL, *DEBUG, "efer", *SMALL, "fcw", "fsw",
+                "ftw", "fip", "fdp", "mxcsr", "st", "xmm"]
 
     def api(self, number: int) -> int:
         """A register through the public call."""
@@ -119,7 +119,7 @@ class Registers:
         """All of them as ints, lists and hex strings."""
         state: dict[str, Any] = {name: getattr(self, name) for name in
                                  (*GENERAL, "rip", "rflags", *CONTROL, *DEBUG, "efer",
-                                  *SMALL, "fsw", "ftw", "fip", "fdp", "mxcsr")}
+                                  *SMALL, "fcw", "fsw", "ftw", "fip", "fdp", "mxcsr")}
         for name in SEGMENTS:
             segment = getattr(self, name)
             state[name] = [segment.selector, segment.base, segment.limit, segment.attributes]
@@ -134,7 +134,7 @@ class Registers:
         """The inverse of `save`."""
         for number, value in state["msr"].items():
             self.set_msr(int(number, 16), value)
-        for name in ("fsw", "ftw", "mxcsr", *SMALL, "fip", "fdp", *GENERAL, "rip", "efer"):
+        for name in ("fcw", "fsw", "ftw", "mxcsr", *SMALL, "fip", "fdp", *GENERAL, "rip", "efer"):
             setattr(self, name, state[name])
         self.st = [bytes.fromhex(value) for value in state["st"]]
         self.xmm = [bytes.fromhex(value) for value in state["xmm"]]
@@ -219,6 +219,7 @@ def _set_strings(start: int, step: int, length: int) -> Callable[[Registers, lis
 
 _READ: dict[str, Callable[[Registers], Any]] = {
     "rflags": lambda registers: registers.api(x86_const.UC_X86_REG_RFLAGS),
+    "fcw": lambda registers: registers.api(x86_const.UC_X86_REG_FPCW) & 0xFFFF,
     "fsw": lambda registers: registers.api(x86_const.UC_X86_REG_FPSW) & 0xFFFF,
     "ftw": _read_ftw,
     "mxcsr": lambda registers: registers.api(x86_const.UC_X86_REG_MXCSR) & 0xFFFFFFFF,
@@ -228,6 +229,7 @@ _READ: dict[str, Callable[[Registers], Any]] = {
 }
 _WRITE: dict[str, Callable[[Registers, Any], None]] = {
     "rflags": lambda registers, value: registers.set_api(x86_const.UC_X86_REG_RFLAGS, value),
+    "fcw": lambda registers, value: registers.set_api(x86_const.UC_X86_REG_FPCW, value),     # and the rounding with it
     "fsw": lambda registers, value: registers.set_api(x86_const.UC_X86_REG_FPSW, value),
     "ftw": _write_ftw,
     "st": _set_strings(at.FPREGS, 16, 10),

@@ -221,7 +221,10 @@ def syscall(trampoline: int) -> str:
 
 
 def sysenter(trampoline: int) -> str:
-    """helper_sysenter(env, length): SYSENTER (SDM vol. 2B), whose body Unicorn replaced by a hook."""
+    """helper_sysenter(env, length): SYSENTER (SDM vol. 2B), whose body Unicorn replaced by a hook.
+
+    The translator does not store EIP and the lazy flags before it, as it does for SYSCALL: cpu_restore_state finds them.
+    """
     return f"""
         cmp qword ptr [rdi + {MAILBOX:#x}], 0x0
         je foreign
@@ -229,6 +232,11 @@ def sysenter(trampoline: int) -> str:
         push r12
         push r13
         mov rbx, rdi
+        lea rdi, [rbx - {CPU_ENV:#x}]
+        mov rsi, [rsp + 0x18]
+        mov edx, 0x1
+        mov rax, {symbol("cpu_restore_state_x86_64"):#x}
+        call rax
         mov r13d, [rbx + {SYSENTER_CS:#x}]
         and r13d, 0xfffc
         je protection
