@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from emu.cli import main as run
-
 
 def main() -> None:
     """The command `emu`."""
-    sys.exit(run())
+    try:
+        from emu.cli import main as run  # here, as it takes a moment, in which Ctrl-C works already
+
+        status = run()
+    except KeyboardInterrupt:
+        status = 130
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -37,15 +37,20 @@ def drop(value: int) -> None:
     """A write that nobody takes."""
 
 
+ONES: dict[int, Reader] = {1: lambda: 0xFF, 2: lambda: 0xFFFF, 4: lambda: 0xFFFFFFFF, 8: lambda: 0xFFFFFFFFFFFFFFFF}
+
+
 class Bus:
     """One address space: I/O ports, physical memory-mapped registers, or the inside of an index/data pair."""
 
-    def __init__(self, unclaimed: Callable[[str, int, int], None] | None = None) -> None:
+    def __init__(self, unclaimed: Callable[[str, int, int], None] | None = None, grain: int = 1) -> None:
+        """`unclaimed(access, address, size)` is told what nobody claims, once for every `grain` addresses."""
         self.claims: dict[int, tuple[Device, str, int]] = {}
         self.absent: dict[int, str] = {}
         self.read = Table(self._reader)
         self.write = Table(self._writer)
         self.unclaimed = unclaimed or (lambda access, address, size: None)
+        self.grain = grain
         self.told: set[tuple[str, int]] = set()
 
     def place(self, device: Device, block: str, base: int) -> None:
@@ -73,8 +78,9 @@ class Bus:
     def _find(self, address: int, access: str) -> tuple[Device, Reg | None, int] | None:
         claim = self.claims.get(address)
         if claim is None:
-            if address not in self.absent and (access, address) not in self.told and len(self.told) < CACHED:
-                self.told.add((access, address))
+            place = access, address // self.grain
+            if place not in self.told and address not in self.absent and len(self.told) < CACHED:
+                self.told.add(place)
                 self.unclaimed(access, address, 1)
             return None
         device, block, base = claim
@@ -89,7 +95,7 @@ class Bus:
             claimed |= found is not None
             if found is None or found[1] is None:
                 width = 1
-                pieces.append(((lambda: 0xFF), 0, 0xFF, 8 * done))
+                pieces.append((ONES[1], 0, 0xFF, 8 * done))
             else:
                 device, reg, inside = found
                 assert reg is not None
@@ -99,8 +105,7 @@ class Bus:
                     return pieces[0][0]
             done += width
         if not claimed:
-            ones = (1 << 8 * size) - 1
-            return lambda: ones
+            return ONES[size]
 
         def read() -> int:
             value = 0

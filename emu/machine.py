@@ -16,6 +16,7 @@ from emu.engine import Engine, Registers, Stop
 SLICE = 10_000_000          # ns of guest time: Ctrl-C, keys and limits get through at least this often
 SAVE_VERSION = 1
 FOREVER = 1 << 62
+PLACE = 0x10000             # of memory: what a guest finds empty there is noted once
 NOTES = 1000                # a guest that scans an address space must not fill the host's memory
 
 D = TypeVar("D", bound=Device)
@@ -43,7 +44,7 @@ class Machine:
         self.clock = Clock(engine.now, self._nearer)
         self.notes: list[str] = []                      # what a person should be told
         self.ports = Bus(self._unclaimed("port", 1))
-        self.mmio = Bus(self._unclaimed("memory", 0x10000))
+        self.mmio = Bus(self._unclaimed("memory", PLACE), PLACE)
         self.chips: dict[str, Device] = {}
         self.memories: dict[str, memoryview] = {}
         self.poll: Callable[[], None] = lambda: None

@@ -27,7 +27,8 @@ def good(row):
 @pytest.fixture
 def record():
     rows = [good(row) for row in ROWS]
-    return {"format": figures.FORMAT, "command": "python -m tests.bench", "rounds": 3, "versions": {"python": "3"}, "rows": rows}
+    return {"format": figures.FORMAT, "command": "python -m tests.bench", "rounds": 3, "versions": {"python": "3"},
+            "rows": rows}
 
 
 def row_of(record, name):

@@ -132,6 +132,13 @@ def test_what_nobody_claims_is_told_once_for_each_address_and_direction(bus, tol
     assert told == [("r", 0x500, 1), ("r", 0x501, 1), ("w", 0x500, 1)]
 
 
+def test_with_a_grain_it_is_told_once_for_each_of_the_larger_places(told):
+    bus = Bus(lambda access, address, size: told.append((access, address, size)), 0x100)
+    for address in (0x4F0, 0x4FF, 0x500, 0x5FF):
+        assert bus.read[address << 4 | 4]() == 0xFFFFFFFF
+    assert told == [("r", 0x4F0, 1), ("r", 0x500, 1), ("r", 0x600, 1)]
+
+
 def test_what_is_said_to_be_absent_is_not_told(bus, told):
     bus.leave(0x500, 8, "COM2")
     assert read(bus, 0x500, 2) == 0xFFFF

@@ -1,4 +1,4 @@
-"""emu images: what can be booted by name; emu datasheet: what a board is made of."""
+"""emu images: what can be booted by name.  emu datasheet: what a board is made of."""
 
 from __future__ import annotations
 

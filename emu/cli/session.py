@@ -127,8 +127,10 @@ class Session:
         if self.pace is None and alarm is not None:
             return target                               # the next alarm, or the end of the run before it
         self._poll()
+        if self.why or machine.clock.next() != alarm:   # input has come
+            return machine.now
         if alarm is None and not self.attached:
-            return machine.now if self.why else None
+            return None
         if self.pace is None and target is not None:
             return target                               # nothing but input could come before the end of the run
         if self.pace is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
@@ -16,11 +17,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
     What is not a plain file (a pipe, /dev/null) is written in place.  Raises OSError.
     """
-    place = os.path.realpath(path)
-    if _special(place):
-        with open(place, "wb") as special:
+    if _special(path):
+        with open(path, "wb") as special:
             yield special
         return
+    place = os.path.realpath(path)
     file, scratch = _scratch(place)
     try:
         with file:
@@ -36,21 +37,20 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise OSError if `replacing(path)` could not begin."""
-    place = os.path.realpath(path)
-    if os.path.isdir(place):
-        raise IsADirectoryError(21, "Is a directory", place)
-    if _special(place):
-        if not os.access(place, os.W_OK):
-            raise PermissionError(13, "Permission denied", place)
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if _special(path):
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return
-    file, scratch = _scratch(place)
+    file, scratch = _scratch(os.path.realpath(path))
     file.close()
     os.unlink(scratch)
 
 
-def _special(place: str) -> bool:
+def _special(path: str | os.PathLike[str]) -> bool:
     try:
-        return not stat.S_ISREG(os.stat(place).st_mode)
+        return not stat.S_ISREG(os.stat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
 

@@ -71,8 +71,8 @@ ROWS = (
     Row("int80", "200,000 INT 80h and IRET", result=200_000),
     Row("page_fault", "100,000 page faults, repaired", result=100_000),
     Row("timer", "the loop with timer interrupts at 1 kHz", (QEMU, ALONE), None),
-    Row("irq_rate", "100,000 timer interrupts, halted in between", (), None, interrupts=100_000),
-    Row("irq_spin", "100,000 timer interrupts, spinning in between", (), None, interrupts=100_000),
+    Row("irq_rate", "100,000 timer interrupts, spinning in between", (), None, interrupts=100_000),
+    Row("irq_halt", "100,000 timer interrupts, halted in between", (), None, interrupts=100_000),
 )
 NAMES = {row.name: row for row in ROWS}
 

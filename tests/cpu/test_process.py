@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 import unicorn
@@ -99,11 +100,12 @@ def symbol_bytes() -> list[bytes]:
 def test_fifty_machines_opened_and_closed_leave_no_memory_behind():
     used = run_python("""
         import gc
+        from pathlib import Path
         from tests.cpu.test_process import Guest, PM32
         def state():
             gc.collect()
-            rss = int(open("/proc/self/statm").read().split()[1]) * 4096
-            return rss, len(open("/proc/self/maps").readlines())
+            rss = int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+            return rss, Path("/proc/self/maps").read_text().count("\\n")
         def one():
             guest = Guest(PM32, "mov eax, 1; hlt")
             guest.run()
@@ -151,7 +153,7 @@ def test_a_library_of_another_build_is_refused_by_name(monkeypatch):
 
 def test_a_truncated_library_is_refused_by_name(monkeypatch, tmp_path):
     path = tmp_path / "libunicorn.so.2"
-    path.write_bytes(open(layout.uclib._name, "rb").read(100))
+    path.write_bytes(Path(layout.uclib._name).read_bytes()[:100])
     layout.check_library.cache_clear()
     monkeypatch.setattr(layout, "uclib", type("Library", (), {"_name": str(path)}))
     with pytest.raises(EngineError, match=r"unicorn 2\.1\.4"):

@@ -54,9 +54,9 @@ HIDDEN = {
     0: 1 << 9,                      # 1.EDX APIC: there is none
     1: 1 << 3 | 1 << 30 | 1 << 31,  # 1.ECX MONITOR; RDRAND: the host's random numbers; hypervisor: this is a PC
     2: 1 << 18,                     # 7.EBX RDSEED
-    6: 1 << 2,                      # 80000001.ECX SVM
+    7: 1 << 2,                      # 80000001.ECX SVM
 }
-LONG_MODE = 5, 1 << 29              # 80000001.EDX LM: UC_MODE_64 sets it for every model
+LONG_MODE = 6, 1 << 29              # 80000001.EDX LM: UC_MODE_64 sets it for every model
 NO_LONG_MODE = {"qemu32", "kvm32", "coreduo", "486", "pentium", "pentium2", "pentium3", "athlon", "n270"}
 
 

@@ -265,11 +265,33 @@ def sysenter(trampoline: int) -> str:
     """
 
 
+def load_task_register(trampoline: int) -> str:
+    """helper_ltr(env, selector): #GP(0) for a null selector (SDM vol. 2A, LTR); Unicorn loads it, and the next interrupt from
+    ring 3 aborts the process.
+    """
+    return f"""
+        test esi, 0xfffc
+        jne original
+        cmp qword ptr [rdi + {MAILBOX:#x}], 0x0
+        je original
+        mov rcx, [rsp]
+        sub rsp, 0x8
+        mov esi, 0xd
+        xor edx, edx
+        mov rax, {symbol("raise_exception_err_ra_x86_64"):#x}
+        call rax
+    original:
+        mov r11, {trampoline:#x}
+        jmp r11
+    """
+
+
 PATCHES: dict[str, tuple[bytes, Callable[[int], str]]] = {
     "helper_check_exit_request_x86_64": (bytes.fromhex("4c8b87b8010000 418b80408a0000"), check_exit),
     "helper_read_eflags_x86_64": (bytes.fromhex("55 53 4889fb 4883ec08 8bb7a8000000"), read_eflags),
     "helper_syscall_x86_64": (bytes.fromhex("4157 4989ff 4156 4155 4c63ee 4154"), syscall),
     "helper_sysenter_x86_64": (bytes.fromhex("4157 4989ff 4156 4155 4c63ee 4154"), sysenter),
+    "helper_ltr_x86_64": (bytes.fromhex("4157 89f0 4989ff 4156 4155 4154"), load_task_register),
 }
 
 
