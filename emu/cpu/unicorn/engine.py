@@ -35,6 +35,7 @@ MODELS = {
 }
 SPARE = 64 << 20                    # bytes of address space for ROMs beside the RAM; what is not used costs nothing
 
+KICKED, NOW = -(m.KICK // 2), m.KICK - 1        # a budget below is kicked; the time is what these bits say
 PATCHES = Patches(thunks.PATCHES)
 _library = ctypes.PyDLL(uclib._name)            # PyDLL: calls keep the GIL, so a callback need not take it again
 _start = _library.uc_emu_start
@@ -74,6 +75,7 @@ class UnicornEngine:
         self._failure: BaseException | None = None
         self._nmi = 0
         self._skipped = 0
+        self._slack = self.costs.block - 1
         self._memory(memory + SPARE)
         self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64, MODELS[model])
         self._uc.ctl_set_tcg_buffer_size(TRANSLATIONS)
@@ -118,6 +120,7 @@ class UnicornEngine:
     def _views(self) -> None:
         env, cpu = self._env, self._cpu
         self._words = self._box.words
+        self._budget = memoryview((ctypes.c_int64 * 1).from_address(env + at.BUDGET)).cast("B").cast("q")
         self._eip = ctypes.c_uint64.from_address(env + at.EIP)
         self._eflags = ctypes.c_uint64.from_address(env + at.EFLAGS)
         self._hflags2 = ctypes.c_uint32.from_address(env + at.HFLAGS2)
@@ -199,11 +202,12 @@ class UnicornEngine:
 
     def _open_bus(self, base: int, length: int) -> None:
         read_table, write_table, words, cost = self._mmio.read, self._mmio.write, self._words, self.costs.mmio
+        budget = self._budget
 
         def read(uc: int, offset: int, size: int, data: int) -> int:
             try:
                 words[m.MMIOS >> 3] += 1
-                words[m.BUDGET >> 3] -= cost
+                budget[0] -= cost
                 return int(read_table[base + offset << 4 | size]())
             except BaseException as error:
                 return self._fail(error)
@@ -211,7 +215,7 @@ class UnicornEngine:
         def write(uc: int, offset: int, size: int, value: int, data: int) -> None:
             try:
                 words[m.MMIOS >> 3] += 1
-                words[m.BUDGET >> 3] -= cost
+                budget[0] -= cost
                 write_table[base + offset << 4 | size](value)
             except BaseException as error:
                 self._fail(error)
@@ -224,18 +228,19 @@ class UnicornEngine:
     def _warm_up(self) -> None:
         """Run two blocks: the EDGE hook misses every block until a first one has returned normally (uc->last_tb)."""
         memory = self._regions[0][1]
-        state, old, box = self.save(), bytes(memory[:3]), bytes(self._box.page)
+        state, old, box, budget = self.save(), bytes(memory[:3]), bytes(self._box.page), self._budget[0]
         self.reset()
         memory[:3] = b"\xEB\x00\xF4"                                    # jmp $+2; hlt
         at.write_u64(self._env + at.SEGS + at.SEGMENT_SIZE + 8, self._regions[0][0])
         self._eip.value = 0
-        self._words[m.BUDGET >> 3] = 1 << 40
+        self._budget[0] = 1 << 40
         error = _start(self._handle, 0, 0, 0, 0)
         if error or not self._halted.value:
             raise EngineError(f"the first two blocks did not run ({unicorn.UcError(error)}): this needs {at.WANTED}")
         memory[:3] = old
         self.restore(state)
         self._box.page[:] = box
+        self._budget[0] = budget
         self.wrote(self._regions[0][0], 3)
 
     # -- pins and time
@@ -243,14 +248,14 @@ class UnicornEngine:
     def intr(self, level: int) -> None:
         if level:
             self._request.value |= at.INTERRUPT_HARD
-            self._words[m.KICK >> 3] = 1
+            self._kick()
         else:
             self._request.value &= ~at.INTERRUPT_HARD
 
     def nmi(self, level: int) -> None:
         if level and not self._nmi:
             self._request.value |= at.INTERRUPT_NMI
-            self._words[m.KICK >> 3] = 1
+            self._kick()
         self._nmi = level
 
     def a20(self, level: int) -> None:
@@ -270,14 +275,17 @@ class UnicornEngine:
         self._request.value = intr                                      # the pin stays as it is
         self.a20(self._a20)                                             # the library opens the gate, the board has not
 
+    def _kick(self) -> None:
+        if self._budget[0] >= KICKED:
+            self._budget[0] -= m.KICK
+
     def now(self) -> int:
-        words = self._words
-        return words[1] - words[0]                                      # END - BUDGET
+        return (self._words[1] - self._budget[0]) & NOW                 # END - budget
 
     def due(self, time: int) -> None:
-        words = self._words
-        words[0] += time - words[1]
-        words[1] = time
+        words, end = self._words, time + self._slack
+        self._budget[0] += end - words[1]
+        words[1] = end
 
     def skip(self, time: int) -> None:
         ahead = time - self.now()
@@ -311,7 +319,9 @@ class UnicornEngine:
             self._stopped.value = 0
             if self._old_exception.value == 8:                          # a fault while #DF was delivered
                 return Stop.SHUTDOWN
-        return Stop.DUE if words[0] <= 0 else Stop.ASKED
+        if budget[0] < KICKED:
+            budget[0] += m.KICK
+        return Stop.DUE if budget[0] <= self._slack else Stop.ASKED
 
     def _wakes(self) -> bool:
         """Whether an interrupt that the halted processor takes is pending."""
@@ -320,7 +330,7 @@ class UnicornEngine:
                     or (request & at.INTERRUPT_NMI and not self._hflags2.value & at.HF2_NMI))
 
     def stop(self) -> None:
-        self._words[m.KICK >> 3] = 1                                    # a chained loop looks at nothing else
+        self._kick()                                                    # a chained loop looks at nothing else
         _stop(self._handle)
 
     def _fail(self, error: BaseException) -> int:
@@ -379,7 +389,7 @@ class UnicornEngine:
         self._request.value = (at.INTERRUPT_HARD if state["intr"] else 0) | (at.INTERRUPT_NMI if state["nmi_pending"] else 0)
         self._nmi = state["nmi"]
         self.a20(state["a20"])
-        self._words[m.END >> 3], self._words[m.BUDGET >> 3] = state["time"], 0
+        self._words[m.END >> 3], self._budget[0] = state["time"] + self._slack, self._slack
         self._skipped = state["skipped"]
         self._box.set_counters(state["counters"])
         _CPU(symbol("tlb_flush_x86_64"))(self._cpu)
@@ -390,7 +400,7 @@ class UnicornEngine:
             self._uc._Uc__finalizer()
             PATCHES.release()
             self._code.close()
-            del self._words
+            del self._words, self._budget
             self._box.close()
             self._keep.clear()
             self._regions.clear()

@@ -36,6 +36,7 @@ CPU_ENV = 0x8A50
 INTERRUPT_HARD, INTERRUPT_SMI, INTERRUPT_NMI = 2, 0x40, 0x200
 
 # CPUX86State
+BUDGET = -8                     # padding before it, which nobody uses: see mailbox.py
 REGS = 0
 EIP = 0x80
 EFLAGS = 0x88
@@ -111,6 +112,7 @@ def check_structures(uc: int) -> tuple[int, int]:
         "cpu": read_u64(uc + UC_CPU - 32) == symbol("uc_del_inline_hook_x86_64"),
         "uc": read_u64(cpu + CPU_UC) == uc,
         "env": read_u64(cpu + 0x128) == cpu + CPU_ENV,
+        "budget": read_u64(cpu + CPU_ENV + BUDGET) == 0,
         "opaque": read_u64(cpu + CPU_OPAQUE) == 0,
         "class": symbol("x86_cpu_exec_interrupt_x86_64") in class_slots(class_).values(),
     }

@@ -1,7 +1,10 @@
 """The words that a machine's thunks and its Python share: one page of memory, its address in CPUState.opaque.
 
-Time: `budget` is what may still be spent, and `end` the time at which it will be spent, so now = end - budget.  A block is
-charged when it runs, never when it is only looked at: wherever a run is cut, the run stays the same.
+Time: the budget is what may still be spent; `end` is the time at which it will be spent, so now = end - budget.  A block
+runs while it can be paid, and is charged when it runs, never when it is only looked at: wherever a run is cut, the run
+stays the same.  Both are ahead by SLACK = a block's price - 1, so that a block runs exactly while a nanosecond is left.
+The budget lies 8 bytes before CPUX86State, where translated code reaches it by a short displacement.  A kick, which makes
+the guest leave its block chain for the main loop, is KICK taken from the budget: one test sees both; now is modulo KICK.
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ from ctypes import addressof, c_char
 from emu.engine import Costs
 
 SIZE = 0x2000
-BUDGET, END, KICK = 0x00, 0x08, 0x10
+KICK = 1 << 62
+END = 0x08
 BLOCK_NS, READ_NS, WRITE_NS, INTERRUPT_NS, EXCEPTION_NS, TSC_NS, MMIO_NS = 0x18, 0x20, 0x28, 0x30, 0x38, 0x40, 0x48
 READS, WRITES, TSC_READS, MMIOS = 0x50, 0x58, 0x60, 0x68
 DELIVERING = 0x70               # what is on its way to a handler: 1 an INT n, 2 an exception or a hardware interrupt

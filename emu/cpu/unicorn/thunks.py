@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.layout import (
+    BUDGET,
     CC_OP,
     CC_OP_EFLAGS,
     CC_SRC,
@@ -71,26 +72,15 @@ def check_exit(trampoline: int) -> str:
         mov rcx, [rax + {CPU_OPAQUE:#x}]
         test rcx, rcx
         je foreign
-        mov rdx, [rcx + {m.BUDGET:#x}]
-        test rdx, rdx
-        jle spent
-        cmp qword ptr [rcx + {m.KICK:#x}], 0x0
-        jne kicked
+        mov rdx, [rax + {CPU_ENV + BUDGET:#x}]
         sub rdx, [rcx + {m.BLOCK_NS:#x}]
-        mov [rcx + {m.BUDGET:#x}], rdx
+        js spent
+        mov [rax + {CPU_ENV + BUDGET:#x}], rdx
         ret
     spent:
         push rax
-        push rcx
-        sub rsp, 0x8
-        mov rax, {symbol("uc_emu_stop"):#x}
-        call rax
-        add rsp, 0x8
-        pop rcx
-        pop rax
-    kicked:
-        mov qword ptr [rcx + {m.KICK:#x}], 0x0
-        mov rdi, rax
+        {_kick_or_stop("rax", "rdi")}
+        pop rdi
         mov rsi, [rsp]
         sub rsp, 0x8
         mov rax, {symbol("cpu_loop_exit_restore_x86_64"):#x}
@@ -98,6 +88,24 @@ def check_exit(trampoline: int) -> str:
     foreign:
         mov rax, {trampoline:#x}
         jmp rax
+    """
+
+
+def _kick_or_stop(cpu: str, uc: str) -> str:
+    """With the stack aligned and a budget that is too small for a block: take back a kick, or else stop the library."""
+    return f"""
+        mov rdx, {m.KICK // 2:#x}
+        neg rdx
+        cmp [{cpu} + {CPU_ENV + BUDGET:#x}], rdx
+        jge stop
+        mov rdx, {m.KICK:#x}
+        add [{cpu} + {CPU_ENV + BUDGET:#x}], rdx
+        jmp leave
+    stop:
+        mov rdi, {uc}
+        mov rax, {symbol("uc_emu_stop"):#x}
+        call rax
+    leave:
     """
 
 
@@ -339,7 +347,7 @@ def deliver_exception(box: int) -> str:
         mov ecx, esi
         inc qword ptr [rdx + rcx*8]
         mov rdx, [rax + {m.EXCEPTION_NS:#x}]
-        sub [rax + {m.BUDGET:#x}], rdx
+        sub [rbx + {CPU_ENV + BUDGET:#x}], rdx
         mov rdi, rbx
         mov rax, {symbol("x86_cpu_do_interrupt_x86_64"):#x}
         call rax
@@ -382,7 +390,7 @@ def take_interrupt(box: int, acknowledge: int, original: int) -> str:
         inc qword ptr [rax + rsi*8 + {m.INTERRUPTS:#x}]
         mov qword ptr [rax + {m.DELIVERING:#x}], 0x2
         mov rdx, [rax + {m.INTERRUPT_NS:#x}]
-        sub [rax + {m.BUDGET:#x}], rdx
+        sub [rbx + {CPU_ENV + BUDGET:#x}], rdx
         lea rdi, [rbx + {CPU_ENV:#x}]
         mov edx, 0x1
         mov rax, {symbol("do_interrupt_x86_hardirq_x86_64"):#x}
@@ -422,10 +430,10 @@ def port_gate(box: int, counter: int, cost: int, target: int) -> str:
         cmp eax, r11d
         ja check
     granted:
-        mov r10, {box:#x}
-        inc qword ptr [r10 + {counter:#x}]
-        mov r11, [r10 + {cost:#x}]
-        sub [r10 + {m.BUDGET:#x}], r11
+        mov rax, {box:#x}
+        inc qword ptr [rax + {counter:#x}]
+        mov r11, [rax + {cost:#x}]
+        sub [r10 + {BUDGET:#x}], r11
         movzx edi, si
         shl edi, 0x4
         or edi, edx
@@ -453,6 +461,8 @@ def port_gate(box: int, counter: int, cost: int, target: int) -> str:
         pop rdx
         pop rsi
         pop rdi
+        mov r10, [rdi + {UC_CPU:#x}]
+        add r10, {CPU_ENV:#x}
         jmp granted
     """
 
@@ -464,15 +474,17 @@ def read_tsc(box: int, with_aux: int) -> str:
     """
     aux = f"mov edx, [rcx + {with_aux:#x}]\n mov [rcx + 0x8], rdx" if with_aux else ""
     return f"""
-        mov rcx, {box:#x}
-        inc qword ptr [rcx + {m.TSC_READS:#x}]
-        mov rdx, [rcx + {m.BUDGET:#x}]
-        sub rdx, [rcx + {m.TSC_NS:#x}]
-        mov [rcx + {m.BUDGET:#x}], rdx
-        mov rax, [rcx + {m.END:#x}]
-        sub rax, rdx
+        mov rax, {box:#x}
         mov rcx, [rdi + {UC_CPU:#x}]
         add rcx, {CPU_ENV:#x}
+        inc qword ptr [rax + {m.TSC_READS:#x}]
+        mov rdx, [rcx + {BUDGET:#x}]
+        sub rdx, [rax + {m.TSC_NS:#x}]
+        mov [rcx + {BUDGET:#x}], rdx
+        mov rax, [rax + {m.END:#x}]
+        sub rax, rdx
+        shl rax, 0x2
+        shr rax, 0x2
         mov edx, eax
         mov [rcx], rdx
         shr rax, 0x20
