@@ -374,7 +374,7 @@ start:  cli
         mov     [result], eax
 
 %elifidn WL,text                        ; N times the 2,000 cells of a text screen
-        amount  2000
+        amount  10000
         begin
         mov     ebp, N
 .pass:  mov     edi, 0xB8000

@@ -16,7 +16,8 @@ from tests.boot import APT
 pytestmark = [pytest.mark.boot, APT]
 
 MACHINE = {"debian-i386": "i686", "debian-amd64": "x86_64"}
-BASE = "console=ttyS0 rdinit=/bin/sh"
+BASE = "console=ttyS0 {} rdinit=/bin/sh"        # Linux gives init what it does not know, and nokaslr is such a word, unless
+                                                # it comes before rdinit: there it forgets (init/main.c, rdinit_setup)
 # Quotes inside of a word keep the echo of what was typed from being taken for the answer
 SCRIPT = r"""
 expect "~ # "
@@ -63,7 +64,7 @@ def counts(console, device):
 @pytest.mark.parametrize("extra", ["", "acpi=off", "nokaslr", "nolapic"])
 @pytest.mark.parametrize("name", MACHINE)
 def test_debian_boots_to_a_shell_that_works(name, extra, tmp_path):
-    console, report = boot(name, f"{BASE} {extra}".strip(), tmp_path)
+    console, report = boot(name, BASE.format(extra), tmp_path)
     assert re.search(rf"^Linux \S+ 6\.\S+ .* {MACHINE[name]} GNU/Linux$", console, re.MULTILINE)
     timer, serial = counts(console, "timer"), counts(console, "ttyS0")
     assert len(timer) == len(serial) == 2
@@ -76,7 +77,7 @@ def test_debian_boots_to_a_shell_that_works(name, extra, tmp_path):
 def test_two_boots_are_the_same_boot(name, tmp_path):
     reports = []
     for _ in range(2):
-        report = boot(name, BASE, tmp_path)[1]
+        report = boot(name, BASE.format(""), tmp_path)[1]
         report.pop("host_seconds")
         reports.append(report)
     assert reports[0] == reports[1]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from emu.cpu.unicorn import code
 from emu.cpu.unicorn.engine import UnicornEngine
 from tests.cpu.guest import Guest
 
 
 @pytest.fixture(scope="session", autouse=True)
 def keeper() -> Iterator[None]:
-    """One engine that stays open: to patch the library anew for every test would take most of the time."""
+    """One engine that stays open, and thunks that are assembled once: without them most of the time would go there."""
     engine = UnicornEngine(1 << 20)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(code, "assemble", functools.cache(code.assemble))
+        yield
     engine.close()
 
 

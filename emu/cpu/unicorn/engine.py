@@ -406,6 +406,8 @@ class UnicornEngine:
             self._regions.clear()
             del self._arena_base
             self._arena_view.release()
+            for part in (self._registers, self):        # their addresses lead nowhere now
+                object.__setattr__(part, "__class__", _Closed)
 
     # -- the library
 
@@ -427,3 +429,13 @@ class UnicornEngine:
 
     def _hook_insn(self, instruction: int, thunk: int) -> None:
         self._hook(unicorn_const.UC_HOOK_INSN, thunk, 1, 0, ctypes.c_int(instruction))
+
+
+class _Closed:
+    """What is left of an engine and its registers after `close`."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise EngineError(f"{name}: this machine is closed")
+
+    def close(self) -> None:
+        """Once more does no harm."""
