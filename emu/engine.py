@@ -65,8 +65,12 @@ class Space(Protocol):
 class Engine(Protocol):
     """A processor with its memory.  Times are ns of virtual time since power-on."""
 
-    def attach(self, ports: Space, mmio: Space, acknowledge: Callable[[], int]) -> None:
-        """Take the address spaces, and the function that answers the interrupt acknowledge cycle with a vector; once."""
+    def attach(self, ports: Space, mmio: Space, acknowledge: Callable[[], int], expired: Callable[[], bool]) -> None:
+        """Take the address spaces and two functions, once.
+
+        `acknowledge` answers the interrupt acknowledge cycle with a vector.  `expired` is called when the time of `due` has
+        come: it may set another one and return False, and the guest goes on at once, or True, and `run` returns.
+        """
 
     def memory(self, length: int) -> memoryview:
         """`length` bytes (whole pages) of zeroed memory for `map`, shared by guest and host without copies."""

@@ -53,7 +53,7 @@ class Machine:
         self.exit_code: int | None = None
         self.resets = 0
         self.slice = SLICE                              # ns; may be changed at any time, and no run differs by it
-        self._polled = 0
+        self._polled = self._leave = 0
         self._asked: End | None = None
         self._reset = False
 
@@ -67,6 +67,10 @@ class Machine:
             self.ports.place(chip, block, base)
         self.chips[name] = chip
         return chip
+
+    def attach(self, acknowledge: Callable[[], int]) -> None:
+        """Join the engine to the buses; `acknowledge` answers its interrupt acknowledge cycle with a vector."""
+        self.engine.attach(self.ports, self.mmio, acknowledge, self._expired)
 
     def absent(self, name: str, at: int, length: int = 8) -> None:
         """Say that the part `name` could be at port `at` and is not there."""
@@ -149,14 +153,8 @@ class Machine:
                     continue
             if now >= limit:
                 return End.TIME
-            alarm = clock.next()
-            end = now + self.slice
-            if alarm is not None and alarm < end:
-                end = alarm
-            if limit < end:
-                end = limit
-            clock.horizon = end
-            engine.due(end)
+            self._leave = min(now + self.slice, limit)
+            self._due()
             stop = engine.run()
             clock.horizon = 0                   # an alarm that is set between slices moves nothing
             if stop is not Stop.DUE and not (self._asked or self._reset):
@@ -165,6 +163,23 @@ class Machine:
                 if stop is Stop.DEAD or (stop is Stop.HLT and not self._sleep(until)):
                     return End.HALTED
             now = engine.now()
+
+    def _due(self) -> None:
+        """Let the guest run to the next alarm, or until the loop must be left."""
+        end, alarm = self._leave, self.clock.next()
+        if alarm is not None and alarm < end:
+            end = alarm
+        self.clock.horizon = end
+        self.engine.due(end)
+
+    def _expired(self) -> bool:
+        """The engine has come to where `_due` sent it, in the middle of its run: ring, and go on if there is no more to do."""
+        now = self.engine.now()
+        self.clock.ring(now)
+        if now >= self._leave or self._asked or self._reset:
+            return True
+        self._due()
+        return False
 
     def _sleep(self, until: int | None) -> bool:
         """Let a halted guest's time pass to the next alarm; False when nothing can ever wake it."""

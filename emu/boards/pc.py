@@ -72,7 +72,7 @@ class PC(Board):
             (kbc.rc,        self.ask_reset),
             (port92.rc,     self.ask_reset),
             (pic1.int,      self.engine.intr))
-        self.engine.attach(self.ports, self.mmio, self.counted(pic1.acknowledge))
+        self.attach(self.counted(pic1.acknowledge))
         self._map_ram()
         self._cmos(rtc_chip)
 

@@ -32,7 +32,7 @@ class Tiny(Board):
             (pic2.int,  pic1.ir[2]),
             (com1.intr, pic1.ir[4]),
             (pic1.int,  self.engine.intr))
-        self.engine.attach(self.ports, self.mmio, self.counted(pic1.acknowledge))
+        self.attach(self.counted(pic1.acknowledge))
         self._map_ram()
 
     def memory_map(self) -> list[tuple[int, int, int]]:

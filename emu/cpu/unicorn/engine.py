@@ -133,7 +133,8 @@ class UnicornEngine:
 
     # -- what the machine sets up once
 
-    def attach(self, ports: Space, mmio: Space, acknowledge: Callable[[], int]) -> None:
+    def attach(self, ports: Space, mmio: Space, acknowledge: Callable[[], int],
+               expired: Callable[[], bool] = lambda: True) -> None:
         read, write = ports.read, ports.write
 
         def port_in(key: int) -> int:
@@ -154,7 +155,14 @@ class UnicornEngine:
             except BaseException as error:
                 return self._fail(error)
 
+        def spent() -> int:
+            try:
+                return expired()
+            except BaseException as error:
+                return self._fail(error)
+
         self._mmio = mmio
+        self._words[m.EXPIRED >> 3] = self._address(_ACKNOWLEDGE(spent))
         place, box = self._code.place, self._box.address
         reads, writes = self._address(_IN(port_in)), self._address(_OUT(port_out))
         self._hook_insn(x86_const.UC_X86_INS_IN, place(thunks.port_gate(box, m.READS, m.READ_NS, reads)))
@@ -298,11 +306,13 @@ class UnicornEngine:
     def run(self) -> Stop:
         if not self._sealed:
             self._seal()
-        words = self._words
+        budget = self._budget
+        if budget[0] < KICKED:
+            budget[0] += m.KICK                         # a start looks at the pins at any rate
         while True:
             if self._asleep and not self._wakes():
                 return Stop.HLT if self._eflags.value & 0x200 else Stop.DEAD
-            if words[0] <= 0:
+            if budget[0] <= self._slack:
                 return Stop.DUE
             error = _start(self._handle, self._eip.value, 0, 0, 0)
             if self._failure is not None:
@@ -311,6 +321,8 @@ class UnicornEngine:
             if error:
                 raise EngineError(f"unicorn stopped at {self._registers.cs.selector:x}:{self._eip.value:x}: "
                                   f"{unicorn.UcError(error)}")
+            if budget[0] < KICKED:
+                budget[0] += m.KICK
             if not self._halted.value:
                 break
             self._asleep = True                         # and awake again if an interrupt has come since the block began
@@ -319,8 +331,6 @@ class UnicornEngine:
             self._stopped.value = 0
             if self._old_exception.value == 8:                          # a fault while #DF was delivered
                 return Stop.SHUTDOWN
-        if budget[0] < KICKED:
-            budget[0] += m.KICK
         return Stop.DUE if budget[0] <= self._slack else Stop.ASKED
 
     def _wakes(self) -> bool:

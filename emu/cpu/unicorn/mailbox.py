@@ -16,7 +16,7 @@ from emu.engine import Costs
 
 SIZE = 0x2000
 KICK = 1 << 62
-END = 0x08
+END, EXPIRED = 0x08, 0x10         # EXPIRED: the function to call when the budget is spent; not 0: stop
 BLOCK_NS, READ_NS, WRITE_NS, INTERRUPT_NS, EXCEPTION_NS, TSC_NS, MMIO_NS = 0x18, 0x20, 0x28, 0x30, 0x38, 0x40, 0x48
 READS, WRITES, TSC_READS, MMIOS = 0x50, 0x58, 0x60, 0x68
 DELIVERING = 0x70               # what is on its way to a handler: 1 an INT n, 2 an exception or a hardware interrupt

@@ -64,23 +64,44 @@ MAILBOX = CPU_OPAQUE - CPU_ENV         # of the mailbox's address, from env
 def check_exit(trampoline: int) -> str:
     """helper_check_exit_request(uc, inside): Unicorn's call at the start of every block, made our budget and kick.
 
-    Tested first and charged after: a block that is not run costs nothing.  On either way out, cpu_loop_exit_restore leaves
-    the translated code with EIP at this block; uc_emu_stop before it makes the library return, a mere kick does not.
+    Tested first and charged after: a block that is not run costs nothing.  When the budget is spent, the machine is asked
+    for more (mailbox.EXPIRED), and the block goes on if it gives some.  On either way out, a kick or a stop,
+    cpu_loop_exit_restore leaves the translated code with EIP at this block; after uc_emu_stop the library returns.
     """
     return f"""
         mov rax, [rdi + {UC_CPU:#x}]
         mov rcx, [rax + {CPU_OPAQUE:#x}]
         test rcx, rcx
         je foreign
+    again:
         mov rdx, [rax + {CPU_ENV + BUDGET:#x}]
         sub rdx, [rcx + {m.BLOCK_NS:#x}]
         js spent
         mov [rax + {CPU_ENV + BUDGET:#x}], rdx
         ret
     spent:
-        push rax
-        {_kick_or_stop("rax", "rdi")}
+        push rdi
+        mov rdx, {(1 << 64) - m.KICK // 2:#x}
+        cmp [rax + {CPU_ENV + BUDGET:#x}], rdx
+        jl kicked
+        call [rcx + {m.EXPIRED:#x}]
+        mov rdi, [rsp]
+        test eax, eax
+        jne stop
         pop rdi
+        mov rax, [rdi + {UC_CPU:#x}]
+        mov rcx, [rax + {CPU_OPAQUE:#x}]
+        jmp again
+    stop:
+        mov rax, {symbol("uc_emu_stop"):#x}
+        call rax
+        jmp leave
+    kicked:
+        mov rdx, {m.KICK:#x}
+        add [rax + {CPU_ENV + BUDGET:#x}], rdx
+    leave:
+        pop rdi
+        mov rdi, [rdi + {UC_CPU:#x}]
         mov rsi, [rsp]
         sub rsp, 0x8
         mov rax, {symbol("cpu_loop_exit_restore_x86_64"):#x}
@@ -88,24 +109,6 @@ def check_exit(trampoline: int) -> str:
     foreign:
         mov rax, {trampoline:#x}
         jmp rax
-    """
-
-
-def _kick_or_stop(cpu: str, uc: str) -> str:
-    """With the stack aligned and a budget that is too small for a block: take back a kick, or else stop the library."""
-    return f"""
-        mov rdx, {m.KICK // 2:#x}
-        neg rdx
-        cmp [{cpu} + {CPU_ENV + BUDGET:#x}], rdx
-        jge stop
-        mov rdx, {m.KICK:#x}
-        add [{cpu} + {CPU_ENV + BUDGET:#x}], rdx
-        jmp leave
-    stop:
-        mov rdi, {uc}
-        mov rax, {symbol("uc_emu_stop"):#x}
-        call rax
-    leave:
     """
 
 
