@@ -35,6 +35,8 @@ MODELS = {
 }
 SPARE = 64 << 20                    # bytes of address space for ROMs beside the RAM; what is not used costs nothing
 
+INTERRUPT_HARD = at.INTERRUPT_HARD
+KICK = m.KICK
 KICKED, NOW = -(m.KICK // 2), m.KICK - 1        # a budget below is kicked; the time is what these bits say
 PATCHES = Patches(thunks.PATCHES)
 _library = ctypes.PyDLL(uclib._name)            # PyDLL: calls keep the GIL, so a callback need not take it again
@@ -128,7 +130,8 @@ class UnicornEngine:
         self._old_exception = ctypes.c_int32.from_address(env + at.OLD_EXCEPTION)
         self._halted = ctypes.c_uint32.from_address(cpu + at.CPU_HALTED)
         self._stopped = ctypes.c_uint8.from_address(cpu + at.CPU_STOPPED)
-        self._request = ctypes.c_uint32.from_address(cpu + at.CPU_INTERRUPT_REQUEST)
+        request = (ctypes.c_uint32 * 1).from_address(cpu + at.CPU_INTERRUPT_REQUEST)
+        self._request = memoryview(request).cast("B").cast("I")
         self._registers = Registers(self._handle, env)
 
     # -- what the machine sets up once
@@ -255,14 +258,14 @@ class UnicornEngine:
 
     def intr(self, level: int) -> None:
         if level:
-            self._request.value |= at.INTERRUPT_HARD
+            self._request[0] |= INTERRUPT_HARD
             self._kick()
         else:
-            self._request.value &= ~at.INTERRUPT_HARD
+            self._request[0] &= ~INTERRUPT_HARD
 
     def nmi(self, level: int) -> None:
         if level and not self._nmi:
-            self._request.value |= at.INTERRUPT_NMI
+            self._request[0] |= at.INTERRUPT_NMI
             self._kick()
         self._nmi = level
 
@@ -271,7 +274,7 @@ class UnicornEngine:
         ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int)(symbol("x86_cpu_set_a20_x86_64"))(self._cpu, 1 if level else 0)
 
     def reset(self) -> None:
-        intr = self._request.value & at.INTERRUPT_HARD
+        intr = self._request[0] & INTERRUPT_HARD
         _CPU(at.read_u64(self._class))(self._cpu)                       # CPUClass.reset: F000:FFF0
         registers = self._registers
         registers.cr4 = 0                                               # the library presets what a user program needs
@@ -280,12 +283,14 @@ class UnicornEngine:
         self._halted.value = self._stopped.value = self._nmi = 0
         self._asleep = False
         self._words[m.DELIVERING >> 3] = 0
-        self._request.value = intr                                      # the pin stays as it is
+        self._request[0] = intr                                      # the pin stays as it is
         self.a20(self._a20)                                             # the library opens the gate, the board has not
 
     def _kick(self) -> None:
-        if self._budget[0] >= KICKED:
-            self._budget[0] -= m.KICK
+        budget = self._budget
+        left = budget[0]
+        if left >= KICKED:
+            budget[0] = left - KICK
 
     def now(self) -> int:
         return (self._words[1] - self._budget[0]) & NOW                 # END - budget
@@ -335,8 +340,8 @@ class UnicornEngine:
 
     def _wakes(self) -> bool:
         """Whether an interrupt that the halted processor takes is pending."""
-        request = self._request.value
-        return bool((request & at.INTERRUPT_HARD and self._eflags.value & 0x200)
+        request = self._request[0]
+        return bool((request & INTERRUPT_HARD and self._eflags.value & 0x200)
                     or (request & at.INTERRUPT_NMI and not self._hflags2.value & at.HF2_NMI))
 
     def stop(self) -> None:
@@ -382,8 +387,8 @@ class UnicornEngine:
             "activity": "hlt" if self._halted.value else "active",
             "shadow": int(bool(self._hflags.value & at.HF_INHIBIT_IRQ)),
             "nmi_blocked": int(bool(self._hflags2.value & at.HF2_NMI)),
-            "nmi_pending": int(bool(self._request.value & at.INTERRUPT_NMI)),
-            "nmi": self._nmi, "intr": int(bool(self._request.value & at.INTERRUPT_HARD)), "a20": self._a20,
+            "nmi_pending": int(bool(self._request[0] & at.INTERRUPT_NMI)),
+            "nmi": self._nmi, "intr": int(bool(self._request[0] & INTERRUPT_HARD)), "a20": self._a20,
             "time": self.now(), "skipped": self._skipped,
             "counters": {name: count if isinstance(count, int) else {str(vector): n for vector, n in count.items()}
                          for name, count in self._box.counters().items()},
@@ -396,7 +401,7 @@ class UnicornEngine:
         self._halted.value = self._asleep
         self._hflags.value = self._hflags.value & ~at.HF_INHIBIT_IRQ | (at.HF_INHIBIT_IRQ if state["shadow"] else 0)
         self._hflags2.value = self._hflags2.value & ~at.HF2_NMI | (at.HF2_NMI if state["nmi_blocked"] else 0)
-        self._request.value = (at.INTERRUPT_HARD if state["intr"] else 0) | (at.INTERRUPT_NMI if state["nmi_pending"] else 0)
+        self._request[0] = (INTERRUPT_HARD if state["intr"] else 0) | (at.INTERRUPT_NMI if state["nmi_pending"] else 0)
         self._nmi = state["nmi"]
         self.a20(state["a20"])
         self._words[m.END >> 3], self._budget[0] = state["time"] + self._slack, self._slack
