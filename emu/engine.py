@@ -42,8 +42,8 @@ class Registers(Protocol):
     """A live view of the processor in the SDM's names, all lower case.
 
     int: rax ... r15, rip (the offset in CS), rflags, cr0 cr2 cr3 cr4, dr0-dr3 dr6 dr7, efer, fcw fsw ftw, mxcsr;
-    emu.x86.Segment: es cs ss ds fs gs ldtr tr; (base, limit): gdtr idtr; lists of bytes, little-endian: st (the eight physical
-    registers of 80 bits), xmm (16 of 128).
+    emu.x86.Segment: es cs ss ds fs gs ldtr tr; (base, limit): gdtr idtr; lists of bytes, little-endian: st (the eight
+    physical registers of 80 bits), xmm (16 of 128).
     """
 
     def __getattr__(self, name: str) -> Any: ...

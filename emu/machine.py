@@ -173,7 +173,7 @@ class Machine:
         self.engine.due(end)
 
     def _expired(self) -> bool:
-        """The engine has come to where `_due` sent it, in the middle of its run: ring, and go on if there is no more to do."""
+        """The engine has come to where `_due` sent it, in the middle of its run: ring, and go on if that is all."""
         now = self.engine.now()
         self.clock.ring(now)
         if now >= self._leave or self._asked or self._reset:

@@ -18,7 +18,7 @@ from unicorn import unicorn_const, x86_const
 from unicorn.unicorn_py3.unicorn import uclib
 
 from emu.cpu.unicorn import layout as at
-from emu.cpu.unicorn import thunks
+from emu.cpu.unicorn import stores
 from emu.cpu.unicorn.code import Code
 from emu.engine import EngineError
 
@@ -47,11 +47,11 @@ def run(image: Path, debug: Callable[[bytes], None]) -> None:
     code, code_map, rom_map = Code(), bytearray(PAGES // 8 + 8), bytearray(PAGES // 8 + 8)
     maps = [ctypes.addressof(ctypes.c_char.from_buffer(x)) for x in (code_map, rom_map)]
     original = at.symbol("x86_cpu_tlb_fill_x86_64")
-    fill = code.place(thunks.fill_tlb(original, base, PAGES, *maps))
+    fill = code.place(stores.fill_tlb(original, base, PAGES, *maps))
     for slot, function in at.class_slots(class_).items():
         if function == original:
             at.write_u64(slot, fill)
-    block = code.place(thunks.new_block(base, PAGES, maps[0]))
+    block = code.place(stores.new_block(base, PAGES, maps[0]))
     out = OUT(lambda uc, port, size, value, data: debug(bytes([value])) if port == 0xE9 else None)
     _hook(handle, unicorn_const.UC_HOOK_EDGE_GENERATED, block)
     _hook(handle, unicorn_const.UC_HOOK_INSN, ctypes.cast(out, ctypes.c_void_p).value or 0, x86_const.UC_X86_INS_OUT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emu.cpu.unicorn.engine import MODELS, NO_LONG_MODE
+from emu.cpu.unicorn.models import MODELS, NO_LONG_MODE
 from tests.cpu.guest import DATA, HALTED, LONG, PM32
 
 APIC, MONITOR, RDRAND, HYPERVISOR, SVM, LM = 1 << 9, 1 << 3, 1 << 30, 1 << 31, 1 << 2, 1 << 29

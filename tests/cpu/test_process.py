@@ -16,7 +16,7 @@ from unicorn import x86_const
 
 from emu.cpu.unicorn import layout
 from emu.cpu.unicorn.engine import UnicornEngine
-from emu.cpu.unicorn.thunks import PATCHES
+from emu.cpu.unicorn.helpers import PATCHES
 from emu.engine import EngineError, Stop
 from tests.cpu.guest import DATA, HALTED, LONG, PM32, Guest
 from tests.cpu.test_slices import outcome, whole, work

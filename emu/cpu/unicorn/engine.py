@@ -1,7 +1,7 @@
 """Stock Unicorn 2.1.4 as a full-system processor: the `Engine` of emu.engine.
 
-One engine in UC_MODE_64 runs every mode of the processor.  What Unicorn took out of QEMU comes back as thunks (thunks.py),
-on private structures that layout.py finds and proves; the library is entered with the GIL held, callbacks are raw ctypes.
+One engine in UC_MODE_64 runs every mode of the processor.  What Unicorn took out of QEMU comes back as thunks (helpers.py,
+hooks.py, stores.py), on private structures that layout.py finds and proves.
 What must never be used, and why: `timeout`, `count`, `until` and emu_stop from another thread (they run instructions twice
 or clobber CR2), MEM and CODE hooks (every access becomes slow), unmapping (stale TLB entries), uc_vmem_* (clobbers CR2).
 """
@@ -9,58 +9,27 @@ or clobber CR2), MEM and CODE hooks (every access becomes slow), unmapping (stal
 from __future__ import annotations
 
 import ctypes
-import mmap
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import unicorn
 from unicorn import unicorn_const, x86_const
-from unicorn.unicorn_py3.unicorn import uclib
 
+from emu.cpu.unicorn import helpers, hooks, library, stores
 from emu.cpu.unicorn import layout as at
 from emu.cpu.unicorn import mailbox as m
-from emu.cpu.unicorn import thunks
 from emu.cpu.unicorn.code import Code, Patches
 from emu.cpu.unicorn.layout import symbol
+from emu.cpu.unicorn.memory import Memory, host_address
+from emu.cpu.unicorn.models import MODELS, hide_features
 from emu.cpu.unicorn.registers import Registers
 from emu.engine import Costs, EngineError, Space, Stop
 
-PAGE = 4096
-MAP_NORESERVE = 0x4000              # not in the mmap module of Python 3.11
-SPACE = 1 << 40                     # bytes of physical addresses that answer: 40 lines, as the qemu64 model has them
 TRANSLATIONS = 128 << 20            # bytes of host code; a full buffer is emptied
-MODELS = {
-    name[len("UC_CPU_X86_"):].lower().replace("_", "-"): value
-    for name, value in vars(x86_const).items() if name.startswith("UC_CPU_X86_") and not name.endswith("ENDING")
-}
-SPARE = 64 << 20                    # bytes of address space for ROMs beside the RAM; what is not used costs nothing
-
 INTERRUPT_HARD = at.INTERRUPT_HARD
 KICK = m.KICK
 KICKED, NOW = -(m.KICK // 2), m.KICK - 1        # a budget below is kicked; the time is what these bits say
-PATCHES = Patches(thunks.PATCHES)
-_library = ctypes.PyDLL(uclib._name)            # PyDLL: calls keep the GIL, so a callback need not take it again
-_start = _library.uc_emu_start
-_start.argtypes = (ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_size_t)
-_stop = _library.uc_emu_stop
-_stop.argtypes = (ctypes.c_void_p,)
-_hook_add = _library.uc_hook_add
-_CPU = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
-_OUT = ctypes.PYFUNCTYPE(None, ctypes.c_uint32, ctypes.c_uint32)
-_IN = ctypes.PYFUNCTYPE(ctypes.c_uint32, ctypes.c_uint32)
-_ACKNOWLEDGE = ctypes.PYFUNCTYPE(ctypes.c_int)
-_MMIO_READ = ctypes.PYFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint, ctypes.c_void_p)
-_MMIO_WRITE = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint, ctypes.c_uint64, ctypes.c_void_p)
-
-# CPUID bits that the translator offers and that this machine does not have, by word of env->features
-HIDDEN = {
-    0: 1 << 9,                      # 1.EDX APIC: there is none
-    1: 1 << 3 | 1 << 30 | 1 << 31,  # 1.ECX MONITOR; RDRAND: the host's random numbers; hypervisor: this is a PC
-    2: 1 << 18,                     # 7.EBX RDSEED
-    7: 1 << 2,                      # 80000001.ECX SVM
-}
-LONG_MODE = 6, 1 << 29              # 80000001.EDX LM: UC_MODE_64 sets it for every model
-NO_LONG_MODE = {"qemu32", "kvm32", "coreduo", "486", "pentium", "pentium2", "pentium3", "athlon", "n270"}
+PATCHES = Patches(helpers.PATCHES)
 
 
 class UnicornEngine:
@@ -72,13 +41,12 @@ class UnicornEngine:
             raise EngineError(f"no CPU model named {model}; there are {', '.join(MODELS)}")
         self.costs = costs or Costs()
         self._keep: list[Any] = []
-        self._regions: list[tuple[int, memoryview, str]] = []
         self._sealed = False
         self._failure: BaseException | None = None
         self._nmi = 0
         self._skipped = 0
         self._slack = self.costs.block - 1
-        self._memory(memory + SPARE)
+        self._memory = Memory(memory)
         self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64, MODELS[model])
         self._uc.ctl_set_tcg_buffer_size(TRANSLATIONS)
         self._uc.ctl_exits_enabled(True)            # with no exits set, `until` is ignored
@@ -91,33 +59,11 @@ class UnicornEngine:
         PATCHES.acquire()
         ctypes.c_uint8.from_address(self._handle + at.UC_NO_EXIT_REQUEST).value = 1
         self._code = Code()
-        self._features(model)
+        hide_features(self._env, model)
         self._views()
         self._a20 = 1
         self.reset()
         at.check_after_reset(self._env)
-
-    def _memory(self, size: int) -> None:
-        """One arena for RAM and ROMs, so that one bitmap indexed by host page tells what holds code, another what is ROM."""
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
-        try:
-            self._arena = mmap.mmap(-1, size, flags=flags)
-        except (OSError, OverflowError, ValueError) as error:
-            raise EngineError(f"this host cannot give {size >> 20} MiB of address space: {error}") from None
-        self._pages = size // PAGE
-        self._arena_base = ctypes.c_char.from_buffer(self._arena)
-        self._arena_address = ctypes.addressof(self._arena_base)
-        self._arena_view = memoryview(self._arena)
-        self._arena_used = 0
-        self._code_map, self._rom_map = bytearray(self._pages // 8 + 8), bytearray(self._pages // 8 + 8)
-
-    def _features(self, model: str) -> None:
-        hidden = dict(HIDDEN)
-        if model in NO_LONG_MODE:
-            hidden[LONG_MODE[0]] = LONG_MODE[1]
-        for word, bits in hidden.items():
-            address = self._env + at.FEATURES + 8 * word
-            at.write_u64(address, at.read_u64(address) & ~bits)
 
     def _views(self) -> None:
         env, cpu = self._env, self._cpu
@@ -165,50 +111,45 @@ class UnicornEngine:
                 return self._fail(error)
 
         self._mmio = mmio
-        self._words[m.EXPIRED >> 3] = self._address(_ACKNOWLEDGE(spent))
-        place, box = self._code.place, self._box.address
-        reads, writes = self._address(_IN(port_in)), self._address(_OUT(port_out))
-        self._hook_insn(x86_const.UC_X86_INS_IN, place(thunks.port_gate(box, m.READS, m.READ_NS, reads)))
-        self._hook_insn(x86_const.UC_X86_INS_OUT, place(thunks.port_gate(box, m.WRITES, m.WRITE_NS, writes)))
-        self._hook_insn(x86_const.UC_X86_INS_RDTSC, place(thunks.read_tsc(box, 0)))
-        self._hook_insn(x86_const.UC_X86_INS_RDTSCP, place(thunks.read_tsc(box, at.TSC_AUX)))
-        at.write_u64(self._handle + at.UC_STOP_INTERRUPT, place(thunks.deliver_exception(box)))
-        code_map, rom_map = (ctypes.addressof(ctypes.c_char.from_buffer(x)) for x in (self._code_map, self._rom_map))
-        original = symbol("x86_cpu_tlb_fill_x86_64")
-        fill = place(thunks.fill_tlb(original, self._arena_address, self._pages, code_map, rom_map))
-        take = symbol("x86_cpu_exec_interrupt_x86_64")
+        self._words[m.EXPIRED >> 3] = self._address(library.ASK(spent))
+        self._install(*(self._address(callback) for callback in (library.IN(port_in), library.OUT(port_out), library.ASK(inta))))
+
+    def _install(self, port_in: int, port_out: int, acknowledge: int) -> None:
+        """Give this engine its own thunks; those of helpers.py serve all."""
+        uc, box, memory, place = self._handle, self._box.address, self._memory, self._code.place
+        for instruction, thunk in {
+            x86_const.UC_X86_INS_IN: hooks.port_gate(box, m.READS, m.READ_NS, port_in),
+            x86_const.UC_X86_INS_OUT: hooks.port_gate(box, m.WRITES, m.WRITE_NS, port_out),
+            x86_const.UC_X86_INS_RDTSC: hooks.read_tsc(box, 0),
+            x86_const.UC_X86_INS_RDTSCP: hooks.read_tsc(box, at.TSC_AUX),
+        }.items():
+            library.hook_instruction(uc, instruction, place(thunk))
+        at.write_u64(uc + at.UC_STOP_INTERRUPT, place(hooks.deliver_exception(box)))
+        code_map, rom_map = host_address(memory.code_map), host_address(memory.rom_map)
+        fill, take = symbol("x86_cpu_tlb_fill_x86_64"), symbol("x86_cpu_exec_interrupt_x86_64")
+        ours = {
+            fill: place(stores.fill_tlb(fill, memory.address, memory.pages, code_map, rom_map)),
+            take: place(hooks.take_interrupt(box, acknowledge, take)),
+        }
         for slot, function in at.class_slots(self._class).items():
-            if function == original:
-                at.write_u64(slot, fill)
-            elif function == take:
-                at.write_u64(slot, place(thunks.take_interrupt(box, self._address(_ACKNOWLEDGE(inta)), take)))
-        self._hook(unicorn_const.UC_HOOK_EDGE_GENERATED, place(thunks.new_block(self._arena_address, self._pages, code_map)))
+            if function in ours:
+                at.write_u64(slot, ours[function])
+        new_block = place(stores.new_block(memory.address, memory.pages, code_map))
+        library.hook(uc, unicorn_const.UC_HOOK_EDGE_GENERATED, new_block)
 
     def memory(self, length: int) -> memoryview:
-        start = self._arena_used
-        if length % PAGE or start + length > self._pages * PAGE:
-            raise EngineError(f"no room for {length} bytes of memory beside {start} given out")
-        self._arena_used += length
-        return self._arena_view[start:start + length]
+        return self._memory.take(length)
 
     def map(self, address: int, memory: memoryview, kind: str) -> None:
-        host = self._host(memory)
         if self._sealed:
             raise EngineError("memory is mapped before the first run")
-        self._check(uclib.uc_mem_map_ptr(self._uc._uch, address, len(memory), unicorn.UC_PROT_ALL, ctypes.c_void_p(host)))
-        self._regions.append((address, memory, kind))
-        if kind == "rom":
-            for page in range((host - self._arena_address) // PAGE, (host - self._arena_address + len(memory)) // PAGE):
-                self._rom_map[page >> 3] |= 1 << (page & 7)
+        self._memory.map(self._handle, address, memory, kind)
 
     def _seal(self) -> None:
         """Fill the holes between the memories with MMIO, so that an access to nothing is an open bus and not a stop."""
         self._sealed = True
-        free = 0
-        for address, memory, _ in [*sorted(self._regions, key=lambda region: region[0]), (SPACE, memoryview(b""), "")]:
-            if address > free:
-                self._open_bus(free, address - free)
-            free = max(free, address + len(memory))
+        for base, length in self._memory.holes():
+            self._open_bus(base, length)
         self._warm_up()
 
     def _open_bus(self, base: int, length: int) -> None:
@@ -231,28 +172,28 @@ class UnicornEngine:
             except BaseException as error:
                 self._fail(error)
 
-        self._check(uclib.uc_mmio_map(
-            self._uc._uch, ctypes.c_uint64(base), ctypes.c_uint64(length), ctypes.c_void_p(self._address(_MMIO_READ(read))),
-            ctypes.c_void_p(0), ctypes.c_void_p(self._address(_MMIO_WRITE(write))), ctypes.c_void_p(0)))
-        self._hook(unicorn_const.UC_HOOK_MEM_FETCH_PROT, self._code.place(thunks.always()), base, base + length - 1)
+        library.map_mmio(self._handle, base, length, self._address(library.MMIO_READ(read)),
+                         self._address(library.MMIO_WRITE(write)))
+        fetch = self._code.place(hooks.always())
+        library.hook(self._handle, unicorn_const.UC_HOOK_MEM_FETCH_PROT, fetch, base, base + length - 1)
 
     def _warm_up(self) -> None:
         """Run two blocks: the EDGE hook misses every block until a first one has returned normally (uc->last_tb)."""
-        memory = self._regions[0][1]
+        base, memory = self._memory.regions[0]
         state, old, box, budget = self.save(), bytes(memory[:3]), bytes(self._box.page), self._budget[0]
         self.reset()
         memory[:3] = b"\xEB\x00\xF4"                                    # jmp $+2; hlt
-        at.write_u64(self._env + at.SEGS + at.SEGMENT_SIZE + 8, self._regions[0][0])
+        at.write_u64(self._env + at.SEGS + at.SEGMENT_SIZE + 8, base)
         self._eip.value = 0
         self._budget[0] = 1 << 40
-        error = _start(self._handle, 0, 0, 0, 0)
+        error = library.start(self._handle, 0, 0, 0, 0)
         if error or not self._halted.value:
             raise EngineError(f"the first two blocks did not run ({unicorn.UcError(error)}): this needs {at.WANTED}")
         memory[:3] = old
         self.restore(state)
         self._box.page[:] = box
         self._budget[0] = budget
-        self.wrote(self._regions[0][0], 3)
+        self.wrote(base, 3)
 
     # -- pins and time
 
@@ -275,7 +216,7 @@ class UnicornEngine:
 
     def reset(self) -> None:
         intr = self._request[0] & INTERRUPT_HARD
-        _CPU(at.read_u64(self._class))(self._cpu)                       # CPUClass.reset: F000:FFF0
+        library.VOID(at.read_u64(self._class))(self._cpu)                       # CPUClass.reset: F000:FFF0
         registers = self._registers
         registers.cr4 = 0                                               # the library presets what a user program needs
         ctypes.c_uint32.from_address(self._env + at.TR + 20).value = 0x8900  # type 9: an inner-ring interrupt aborts on 0Bh
@@ -319,7 +260,7 @@ class UnicornEngine:
                 return Stop.HLT if self._eflags.value & 0x200 else Stop.DEAD
             if budget[0] <= self._slack:
                 return Stop.DUE
-            error = _start(self._handle, self._eip.value, 0, 0, 0)
+            error = library.start(self._handle, self._eip.value, 0, 0, 0)
             if self._failure is not None:
                 failure, self._failure = self._failure, None
                 raise failure
@@ -346,7 +287,7 @@ class UnicornEngine:
 
     def stop(self) -> None:
         self._kick()                                                    # a chained loop looks at nothing else
-        _stop(self._handle)
+        library.stop(self._handle)
 
     def _fail(self, error: BaseException) -> int:
         """An exception in a callback: no way through C for it, so `run` raises it."""
@@ -358,23 +299,7 @@ class UnicornEngine:
         return self._registers
 
     def wrote(self, address: int, length: int) -> None:
-        end = address + length
-        for base, memory, _ in self._regions:
-            first, last = max(address, base), min(end, base + len(memory))
-            page = first & -PAGE
-            host = self._host(memory) - base
-            while page < last:
-                index = (host + page - self._arena_address) // PAGE
-                if self._code_map[index >> 3] >> (index & 7) & 1:
-                    ram = self._ram_address(host + max(page, first))
-                    ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64)(
-                        symbol("tb_invalidate_phys_range_x86_64"))(
-                            self._handle, ram, ram + min(page + PAGE, last) - max(page, first))
-                page += PAGE
-
-    def _ram_address(self, host: int) -> int:
-        function = ctypes.PYFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64)
-        return int(function(symbol("qemu_ram_addr_from_host_x86_64"))(self._handle, host))
+        self._memory.wrote(self._handle, address, length)
 
     # -- snapshots
 
@@ -407,7 +332,7 @@ class UnicornEngine:
         self._words[m.END >> 3], self._budget[0] = state["time"] + self._slack, self._slack
         self._skipped = state["skipped"]
         self._box.set_counters(state["counters"])
-        _CPU(symbol("tlb_flush_x86_64"))(self._cpu)
+        library.VOID(symbol("tlb_flush_x86_64"))(self._cpu)
 
     def close(self) -> None:
         if self._handle:
@@ -418,32 +343,13 @@ class UnicornEngine:
             del self._words, self._budget
             self._box.close()
             self._keep.clear()
-            self._regions.clear()
-            del self._arena_base
-            self._arena_view.release()
+            self._memory.close()
             for part in (self._registers, self):        # their addresses lead nowhere now
                 object.__setattr__(part, "__class__", _Closed)
 
-    # -- the library
-
-    def _host(self, memory: memoryview) -> int:
-        return ctypes.addressof(ctypes.c_char.from_buffer(memory))
-
     def _address(self, callback: Any) -> int:
         self._keep.append(callback)
-        return ctypes.cast(callback, ctypes.c_void_p).value or 0
-
-    def _check(self, error: int) -> None:
-        if error:
-            raise EngineError(f"unicorn: {unicorn.UcError(error)}")
-
-    def _hook(self, kind: int, thunk: int, begin: int = 1, end: int = 0, *more: Any) -> None:
-        hook = ctypes.c_size_t()
-        self._check(_hook_add(self._uc._uch, ctypes.byref(hook), ctypes.c_int(kind), ctypes.c_void_p(thunk),
-                              ctypes.c_void_p(0), ctypes.c_uint64(begin), ctypes.c_uint64(end), *more))
-
-    def _hook_insn(self, instruction: int, thunk: int) -> None:
-        self._hook(unicorn_const.UC_HOOK_INSN, thunk, 1, 0, ctypes.c_int(instruction))
+        return library.address(callback)
 
 
 class _Closed:
