@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
 
@@ -20,8 +19,8 @@ def report(machine: Board) -> dict[str, Any]:
         **{key: value for key, value in counters.items() if not isinstance(value, dict)},
         **named,
         "resets": machine.resets,
-        "serial_bytes": len(machine.console),
-        "serial_sha256": hashlib.sha256(machine.console).hexdigest(),
+        "serial_bytes": machine.console.end,
+        "serial_sha256": machine.console.sha256(),
         "state_sha256": machine.state_sha256(),
         "notes": machine.notes,
     }

@@ -138,7 +138,7 @@ class Player:
     def __init__(self, machine: Board, steps: list[Step], done: Callable[[], None]) -> None:
         self.machine, self.steps, self.done = machine, steps, done
         self.at = 0
-        self.seen = len(machine.console)        # what lies before has been expected, or was there before us
+        self.seen = machine.console.end        # what lies before has been expected, or was there before us
         self.looked = self.seen                 # up to here the text of the current step is not there
         self.alarm = machine.clock.alarm(self._waited)
         self.playing = False
@@ -182,7 +182,7 @@ class Player:
         console = self.machine.console
         found = console.find(text, max(self.seen, self.looked - len(text) + 1))
         if found < 0:
-            self.looked = len(console)
+            self.looked = console.end
             return False
         self.seen = self.looked = found + len(text)
         return True

@@ -1,7 +1,8 @@
 """A machine in a file: `save(machine, path)`, and in any later process `machine = load(path)`, which goes on exactly.
 
-The file is a zip archive: state.json (version, how the board was built, processor, chips), console (what it has shown),
-start and one member per memory, as records of an address, a length and so many bytes, in which zero pages are left out.
+The file is a zip archive: state.json (version, how the board was built, processor, chips), console (what it has shown, as
+far as it is kept), start and one member per memory, as records of an address, a length and so many bytes, in which zero
+pages are left out.
 
 Not kept: what the host attached (channels, scripts, limits), notes, and what is under way in the host's own queues.
 """
@@ -19,6 +20,7 @@ from datetime import datetime
 from typing import IO, Any
 
 from emu.boards.board import BadBoard, Board
+from emu.boards.console import LIMIT
 from emu.boards.pc import PC, START
 from emu.boards.tiny import Tiny
 from emu.engine import Costs, EngineError
@@ -33,7 +35,6 @@ PAGE = 4096
 RUN = 1 << 20                       # bytes of one record at most
 _HEAD = struct.Struct("<QI")        # address, length
 _STATE_LIMIT = 64 << 20             # bytes of state.json: a machine's is some ten thousand
-_CONSOLE_LIMIT = 1 << 30
 _ZEROS = bytes(RUN)
 
 
@@ -82,11 +83,12 @@ def save(machine: Board, path: str | os.PathLike[str]) -> None:
             "kind": start.kind, "mode": start.mode, "registers": dict(start.registers), "gdtr": start.gdtr,
             "code": start.code, "data": start.data,
         },
+        "console": {"first": machine.console.first, "chain": machine.console.chain},
         "state": machine.save(),
     }
     with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         _member(archive, "state.json", iter([canonical(state)]))
-        _member(archive, "console", iter([bytes(machine.console)]))
+        _member(archive, "console", iter([bytes(machine.console.kept)]))
         _member(archive, "start", _records(start.blocks if start else ()))
         for name, memory in machine.memories.items():
             _member(archive, f"memory/{name}", _records(_used(memory)))
@@ -158,8 +160,8 @@ def _load(archive: zipfile.ZipFile) -> Board:
         raise BadSnapshot("not a snapshot of emu")
     if value["emu"] != VERSION:
         raise BadSnapshot(f"a snapshot of version {value['emu']!r}; this program reads version {VERSION}")
-    made = _configuration(value["configuration"])
-    console = _whole(archive, "console", _CONSOLE_LIMIT)
+    made, shown = _configuration(value["configuration"]), value["console"]
+    console = _whole(archive, "console", LIMIT - 1)
     blocks = tuple(_pieces(archive, "start", made.memory * 2, ordered=False))
     machine = made.build()
     try:
@@ -168,7 +170,8 @@ def _load(archive: zipfile.ZipFile) -> Board:
             gdtr = None if start["gdtr"] is None else (int(start["gdtr"][0]), int(start["gdtr"][1]))
             machine.start = Start(start["kind"], blocks, start["mode"], start["registers"], gdtr,
                                   start["code"], start["data"])
-        machine.console += console
+        machine.console.kept += console
+        machine.console.first, machine.console.chain = int(shown["first"]), bytes(shown["chain"])
         counters = value["state"]["processor"]["counters"]
         for name, counts in counters.items():
             if isinstance(counts, dict):        # by vector; a name in JSON is a string

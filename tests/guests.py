@@ -28,6 +28,7 @@ SOURCES = {
         jmp done
     message: .asciz "hello, world\\n"
     """,
+    "debug": "mov al, 'a'; out 0xE9, al; mov dx, 0x3F8; mov al, 'b'; out dx, al; mov al, 'c'; out 0xE9, al; cli; hlt",
     "flood": "mov dx, 0x3F8; mov al, 'x'; again: out dx, al; jmp again",
     "echo": """
     again: mov dx, 0x3FD

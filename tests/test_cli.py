@@ -115,6 +115,25 @@ def test_typed_input_from_a_pipe_reaches_the_guest():
     assert done.returncode == 33 and b"good morning" in done.stdout
 
 
+def test_the_debug_console_goes_into_a_file(guest, tmp_path, capfd):
+    for spec, path in ((tmp_path / "e9", tmp_path / "e9"), (f"file:{tmp_path}/qemu", tmp_path / "qemu")):
+        assert main(["boot", guest("debug"), "--debugcon", str(spec)]) == 3
+        assert path.read_bytes() == b"ac"
+        assert capfd.readouterr().out == "b"
+
+
+@pytest.mark.parametrize("serial, shown", [("stdio", "abc"), ("none", "ac")])
+def test_the_debug_console_on_standard_output_is_in_order_with_the_serial_line(serial, shown, guest, capfd):
+    assert main(["boot", guest("debug"), "--serial", serial, "--debugcon", "stdio"]) == 3
+    assert capfd.readouterr().out == shown
+
+
+def test_a_debug_console_that_cannot_be_opened_is_one_line(tmp_path, capfd):
+    assert boot("--debugcon", tmp_path / "none" / "file") == 2
+    err = capfd.readouterr().err
+    assert err.startswith(f"emu: debug console {tmp_path}/none/file: No such file") and err.count("\n") == 1
+
+
 def test_the_guest_types_into_a_file(guest, tmp_path):
     path = tmp_path / "console"
     assert main(["boot", guest("hello"), "--serial", f"file:{path}"]) == 3

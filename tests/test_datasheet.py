@@ -10,8 +10,8 @@ from emu.bus import Bus
 from emu.chips.uart16550 import UART16550
 from emu.clock import Clock
 from emu.datasheet import placements, ports_inc, render
-from emu.firmware import build
 from emu.device import RW, Device, In, Out, R, Reg, State, Timer
+from emu.firmware import build
 
 
 class Sample(Device):

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from emu.firmware import build
 
 from emu.assembler import AssemblyError, assemble, assemble_file
+from emu.firmware import build
 
 OK, FAILED = 0x10 << 1 | 1, 0x11 << 1 | 1
 

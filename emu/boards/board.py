@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from emu import x86
+from emu.boards.console import Console
 from emu.chips.serialline import SerialLine
 from emu.chips.uart16550 import UART16550
 from emu.cpu.unicorn.engine import UnicornEngine
@@ -27,8 +28,8 @@ class BadBoard(ValueError):
 class Board(Machine):
     """A machine with RAM, a processor and a console.
 
-    `memory` in bytes; `cpu` a model's name.  What the guest writes to its console goes to `console` (all of it, bytes) and
-    to `on_output`, if set, as it is written.
+    `memory` in bytes; `cpu` a model's name.  What the guest writes to its console goes to `console` and, as it is written,
+    to `on_output`; what it writes to the debug console at port E9h goes to `on_debug`.
     """
 
     smallest = 1 * MIB
@@ -40,8 +41,9 @@ class Board(Machine):
         self.size, self.cpu = memory, cpu
         self.costs = costs or Costs()
         self.irqs = [0] * 16                            # how often each request was acknowledged
-        self.console = bytearray()
+        self.console = Console()
         self.on_output: Callable[[bytes], None] = lambda data: None
+        self.on_debug: Callable[[bytes], None] = lambda data: None
         self.start: Start | None = None
         self.ram = self.memory("ram", memory)
         self.on_reset = self._restart
@@ -54,7 +56,7 @@ class Board(Machine):
 
     def written(self, data: bytes) -> None:
         """The console's UART sends `data`."""
-        self.console += data
+        self.console.write(data)
         self.on_output(data)
 
     def send(self, data: str | bytes) -> None:
@@ -65,8 +67,8 @@ class Board(Machine):
 
     @property
     def text(self) -> str:
-        """What the console has shown so far."""
-        return self.console.decode("utf-8", "replace")
+        """What the console has shown so far; of a guest that shows megabytes, the last three or four."""
+        return self.console.kept.decode("utf-8", "replace")
 
     def counted(self, acknowledge: Callable[[], int], slave: bool = False) -> Callable[[], int]:
         """The same `acknowledge` of a PIC, counted in `irqs`: the low three bits of a vector are always the PIC's input."""
@@ -189,11 +191,11 @@ class Board(Machine):
         ms of guest time.  Returns End.ASKED for the first and the last, End.TIME for the second, otherwise why it ended.
         """
         wanted = text.encode() if isinstance(text, str) else text
-        seen, before, poll = len(self.console), self.on_output, self.poll
+        seen, before, poll = self.console.end, self.on_output, self.poll
 
         def output(data: bytes) -> None:
             before(data)
-            if wanted is not None and self.console.find(wanted, max(seen, len(self.console) - len(data) - len(wanted))) >= 0:
+            if wanted is not None and self.console.find(wanted, max(seen, self.console.end - len(data) - len(wanted))) >= 0:
                 self.stop()
 
         def between() -> None:

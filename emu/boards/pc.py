@@ -13,7 +13,7 @@ from emu.chips.i8042 import I8042
 from emu.chips.i8254 import I8254
 from emu.chips.i8259 import I8259
 from emu.chips.keyboard import Keyboard
-from emu.chips.mc146818 import MC146818
+from emu.chips.mc146818 import MC146818, bcd
 from emu.chips.mouse import Mouse
 from emu.chips.port61 import Port61
 from emu.chips.port92 import Port92
@@ -31,6 +31,7 @@ class PC(Board):
     def __init__(self, memory: int = 256 * MIB, cpu: str = "qemu64", costs: Costs | None = None, *,
                  rtc: datetime = START, debug: Callable[[bytes], None] = lambda data: None) -> None:
         super().__init__(memory, cpu, costs)
+        self.on_debug = debug
         self.rtc_start = rtc
         add = self.add
         pic2 = add("pic2", I8259, at=0xA0, elcr=0x4D1)
@@ -44,7 +45,7 @@ class PC(Board):
         port92 = add("port92", Port92, at=0x92)
         com1 = add("com1", UART16550, self.written, at=0x3F8)
         add("post", Post, at=0x80)
-        add("debugcon", DebugCon, debug, at=0xE9)
+        add("debugcon", DebugCon, lambda data: self.on_debug(data), at=0xE9)
         add("debugexit", DebugExit, self.exit, at=0xF4)
         self._console(com1)
         for name, port in (("COM2", 0x2F8), ("COM3", 0x3E8), ("COM4", 0x2E8), ("LPT1", 0x378), ("LPT2", 0x278),
@@ -93,12 +94,15 @@ class PC(Board):
         self.write(0x413, struct.pack("<H", EBDA >> 10))                # KiB of base memory
 
     def _cmos(self, rtc: MC146818) -> None:
-        """What a BIOS set-up leaves in the CMOS: memory sizes, equipment, century (IBM AT Technical Reference)."""
+        """What a BIOS set-up leaves in the CMOS: equipment, memory sizes, century, checksum (IBM AT Technical Reference)."""
         extended = min((self.size - MIB) // 1024, 0xFFFF)
         above16 = max(min(self.size, LOW_END) - 16 * MIB, 0) // 65536
         for cell, value in {
             0x14: 0x06, 0x15: 640 & 0xFF, 0x16: 640 >> 8,
             0x17: extended & 0xFF, 0x18: extended >> 8, 0x30: extended & 0xFF, 0x31: extended >> 8,
-            0x34: above16 & 0xFF, 0x35: above16 >> 8,
+            0x32: bcd(self.rtc_start.year // 100), 0x34: above16 & 0xFF, 0x35: above16 >> 8,
         }.items():
             rtc.cmos(cell, value)
+        checksum = sum(rtc.cells[0x10:0x2E])
+        rtc.cmos(0x2E, checksum >> 8)
+        rtc.cmos(0x2F, checksum & 0xFF)

@@ -19,12 +19,13 @@ class Tiny(Board):
     def __init__(self, memory: int = 16 * MIB, cpu: str = "qemu64", costs: Costs | None = None, *,
                  debug: Callable[[bytes], None] = lambda data: None) -> None:
         super().__init__(memory, cpu, costs)
+        self.on_debug = debug
         add = self.add
         pic2 = add("pic2", I8259, at=0xA0)
         pic1 = add("pic1", I8259, {2: self.counted(pic2.acknowledge, slave=True)}, at=0x20)
         pit = add("pit", I8254, (), at=0x40)
         com1 = add("com1", UART16550, self.written, at=0x3F8)
-        add("debugcon", DebugCon, debug, at=0xE9)
+        add("debugcon", DebugCon, lambda data: self.on_debug(data), at=0xE9)
         add("debugexit", DebugExit, self.exit, at=0xF4)
         self._console(com1)
         self.wire(

@@ -23,7 +23,7 @@ from emu.firmware import build
 from emu.host import fetch
 from emu.host.files import check_writable
 from emu.host.progress import ProgressLine
-from emu.host.serial import Channel, Stdio, open_channel
+from emu.host.serial import Channel, Stdio, open_channel, open_sink
 from emu.host.terminal import say
 
 DEFAULT_MEMORY = 256 * MIB
@@ -54,8 +54,10 @@ def boot(options: argparse.Namespace, signals: Signals) -> int:
         limits = Limits(options.until, steps, options.timeout, options.host_timeout)
         stop, failure, session = "error", None, None
         try:
-            with _channel(line, steps is not None, signals) as channel, _flag_only(signals):
-                session = Session(machine, channel, limits, signals, _realtime(options))
+            both = options.debugcon == line == "stdio"
+            with (_debug(None if both else options.debugcon) as debug, _channel(line, steps is not None, signals) as channel,
+                  _flag_only(signals)):
+                session = Session(machine, channel, limits, signals, _realtime(options), channel if both else debug)
                 stop = session.run()
         except KeyboardInterrupt:                       # while a client was waited for
             stop = _signal_name(signals)
@@ -185,6 +187,16 @@ def _channel(line: str, scripted: bool, signals: Signals) -> Iterator[Channel]:
 
 
 @contextlib.contextmanager
+def _debug(spec: str | None) -> Iterator[Channel | None]:
+    channel = None if spec is None else open_sink(spec)
+    try:
+        yield channel
+    finally:
+        if channel is not None:
+            channel.close()
+
+
+@contextlib.contextmanager
 def _flag_only(signals: Signals) -> Iterator[None]:
     signals.waiting = False
     try:
@@ -259,7 +271,7 @@ def _tell(options: argparse.Namespace, machine: Board, said: str, session: Sessi
     else:
         say(f"{options.script}:{step.line}: this step was not met: {step.source}")
         say(said)
-        for line in script.last_lines(machine.console) or ["(the console has shown nothing)"]:
+        for line in script.last_lines(machine.console.kept) or ["(the console has shown nothing)"]:
             say(f"  | {line}")
     if options.verbose:
         for note in machine.notes:

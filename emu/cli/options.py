@@ -115,6 +115,8 @@ def parser() -> Parser:
                          help="what the clock says at power-on (default: 2026-01-01T00:00:00)")
     machine.add_argument("--serial", action="append", metavar="LINE",
                          help=f"the far end of COM1: {SPECS} (default: stdio; Ctrl-A h there shows its keys)")
+    machine.add_argument("--debugcon", type=text, metavar="FILE|stdio",
+                         help="where to write the bytes that the guest writes to port E9h (default: nowhere)")
     run = boot.add_argument_group("the run")
     run.add_argument("--until", type=text, metavar="TEXT", help="stop when TEXT has appeared on the console")
     run.add_argument("--script", type=text, metavar="FILE", help="expect, send, wait, quit: see below")

@@ -36,12 +36,14 @@ class Session:
     until  script  left  exit  shutdown  halted  timeout  host-timeout, or the name of a signal.
     """
 
-    def __init__(self, machine: Board, channel: Channel, limits: Limits, signals: Signals, realtime: bool) -> None:
+    def __init__(self, machine: Board, channel: Channel, limits: Limits, signals: Signals, realtime: bool,
+                 debug: Channel | None = None) -> None:
+        self.debug, self.debugged = debug, bytearray()
         self.machine, self.channel, self.limits, self.signals = machine, channel, limits, signals
         self.pace = Pace() if realtime else None
         self.why: str | None = None
         self.wanted = limits.until.encode("utf-8", "surrogateescape") if limits.until is not None else None
-        self.seen = len(machine.console)
+        self.seen = machine.console.end
         self.pending = bytearray()
         self.line = machine.chips["line1"]
         self.raw = isinstance(channel, Stdio) and channel.raw is not None
@@ -52,6 +54,9 @@ class Session:
     def run(self) -> str:
         machine = self.machine
         machine.on_output, machine.poll, machine.idle = self._output, self._poll, self._idle
+        if self.debug is not None:                      # on the console's own channel, in the order in which they came
+            kept = self.pending if self.debug is self.channel else self.debugged
+            machine.on_debug = kept.extend
         if self.player is not None:
             self.player.start()
         guest = self.limits.guest
@@ -77,7 +82,7 @@ class Session:
         """Kept until the next look at the host: the UART sends single bytes."""
         self.pending += data
         if self.wanted is not None:
-            start = max(self.seen, len(self.machine.console) - len(data) - len(self.wanted) + 1)
+            start = max(self.seen, self.machine.console.end - len(data) - len(self.wanted) + 1)
             if self.machine.console.find(self.wanted, start) >= 0:
                 self._end("until")
         if self.player is not None:
@@ -87,6 +92,9 @@ class Session:
         if self.pending:
             self.channel.write(bytes(self.pending))
             self.pending.clear()
+        if self.debug is not None and self.debugged:
+            self.debug.write(bytes(self.debugged))
+            self.debugged.clear()
 
     # -- between slices
 

@@ -70,7 +70,7 @@ class Line:
     """
 
     def __init__(self, name: str, source: int | None = None, sink: int | None = None, shared: bool = False):
-        self.name = name
+        self.line, self.name = "serial line", name
         self.source = source
         self.sink = sink
         self.shared = shared
@@ -131,7 +131,7 @@ class Line:
                 return
             except OSError as error:
                 why = "is closed" if error.errno in _CLOSED else f"cannot be written ({error.strerror})"
-                say(f"the far end of the serial line ({self.name}) {why}: what the guest sends is dropped from here on")
+                say(f"the far end of the {self.line} ({self.name}) {why}: what the guest sends is dropped from here on")
                 self.sink = None
                 self.pending.clear()
                 return
@@ -142,7 +142,7 @@ class Line:
         half = _PENDING // 2
         if not self._drain(self.stall, half):
             if self.stall:
-                say(f"the far end of the serial line ({self.name}) does not read: it misses output from here on")
+                say(f"the far end of the {self.line} ({self.name}) does not read: it misses output from here on")
             self.stall = 0.0
             del self.pending[:-half]
 
@@ -223,8 +223,9 @@ class Stdio(Line):
 class Owned(Line):
     """A channel whose descriptors are ours: non-blocking, and closed at the end."""
 
-    def __init__(self, name: str, source: int | None, sink: int, keep: int | None = None):
+    def __init__(self, name: str, source: int | None, sink: int, keep: int | None = None, line: str = "serial line"):
         super().__init__(name, source, sink)
+        self.line = line
         self.fds = {fd for fd in (source, sink, keep) if fd is not None}
         os.set_blocking(sink, False)
 
@@ -273,14 +274,21 @@ def open_channel(spec: str, stop: Callable[[], bool] | None = None) -> Channel:
     raise BadChannel(f"no serial line {spec!r}: it is {SPECS}")
 
 
-def _file(spec: str, path: str) -> Channel:
+def open_sink(spec: str) -> Channel:
+    """Where a debug console's bytes go: stdio, or a file, whose name file: may come before.  Raises BadChannel."""
+    if spec == "stdio":
+        return Stdio(-1, 1 if sys.__stdout__ is not None else -1)
+    return _file(spec, spec.removeprefix("file:"), "debug console")
+
+
+def _file(spec: str, path: str, line: str = "serial line") -> Channel:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOCTTY | os.O_NONBLOCK
     try:
-        return Owned(spec, None, os.open(path, flags, 0o666))
+        return Owned(spec, None, os.open(path, flags, 0o666), line=line)
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENXIO:
-            raise BadChannel(f"serial line {spec}: nobody reads from that pipe") from None
-        raise BadChannel(f"serial line {spec}: {getattr(error, 'strerror', None) or error}") from None
+            raise BadChannel(f"{line} {spec}: nobody reads from that pipe") from None
+        raise BadChannel(f"{line} {spec}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _tcp(spec: str, rest: str, stop: Callable[[], bool]) -> Channel:

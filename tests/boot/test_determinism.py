@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import subprocess
@@ -52,7 +53,7 @@ def test_debian_cut_at_1000_places_and_carried_through_20_processes_ends_as_the_
     chance = random.Random(1)
     cuts = sorted(chance.randrange(END) for _ in range(CUTS))
     saves = [0, *sorted(chance.sample(range(1, CUTS), SAVES)), CUTS]
-    pieces = [cuts[first:last] for first, last in zip(saves, saves[1:])]
+    pieces = [cuts[first:last] for first, last in itertools.pairwise(saves)]
     pieces[-1].append(END)
     snapshot = None
     for i, times in enumerate(pieces):

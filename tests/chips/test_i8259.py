@@ -162,30 +162,6 @@ def test_an_input_that_is_high_when_it_becomes_level_sensitive_requests() -> Non
     assert pic.intr == 1
 
 
-def test_an_input_that_is_high_when_it_becomes_level_sensitive_requests() -> None:
-    pic = Pic({})
-    pic.serve(5)
-    pic.write("OCW2", EOI)
-    pic.write("ELCR", 0x20)
-    assert pic.intr == 1
-
-
-def test_an_input_that_is_high_when_it_becomes_level_sensitive_requests() -> None:
-    pic = Pic({})
-    pic.serve(5)
-    pic.write("OCW2", EOI)
-    pic.write("ELCR", 0x20)
-    assert pic.intr == 1
-
-
-def test_an_input_that_is_high_when_it_becomes_level_sensitive_requests() -> None:
-    pic = Pic({})
-    pic.serve(5)
-    pic.write("OCW2", EOI)
-    pic.write("ELCR", 0x20)
-    assert pic.intr == 1
-
-
 def test_elcr_survives_icw1() -> None:
     pic = Pic({})
     pic.write("ELCR", 0x20)

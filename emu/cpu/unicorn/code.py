@@ -1,9 +1,9 @@
-"""Executable memory for our thunks, and the entry patches that lead to them.
+"""Executable memory for our thunks, and the patches of the library that lead to them.
 
 Patches are process-wide while machines are not: a patched function serves every Unicorn of the process.  Each patch keeps a
-trampoline to the original work, every thunk takes it for an engine that is not ours (CPUState.opaque is 0), and the
-original bytes return when the last machine closes.  Do not open the first or close the last machine while another thread
-is inside a Unicorn.
+way to the original work, every thunk takes it for an engine that is not ours (CPUState.opaque is 0), and what was patched
+returns when the last machine closes.  Do not open the first or close the last machine while another thread is inside a
+Unicorn.
 """
 
 from __future__ import annotations
@@ -13,27 +13,42 @@ import mmap
 from collections.abc import Callable, Mapping
 
 from emu.assembler import assemble
-from emu.cpu.unicorn.layout import symbol
+from emu.cpu.unicorn.layout import read_u64, slot, symbol, write_u64
 from emu.engine import EngineError
 
 RWX = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
 PAGE = mmap.PAGESIZE
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+_libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+REACH = 1 << 30                     # bytes that a jump with a 32-bit displacement safely covers, with room for the target
 
 
 class Code:
-    """A page or more of machine code."""
+    """Pages of machine code; `near`: within the reach of a near jump of this address.  Raises EngineError."""
 
-    def __init__(self, size: int = 4 * PAGE) -> None:
-        self.page = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=RWX)
-        self._base = ctypes.c_char.from_buffer(self.page)
-        self.address = ctypes.addressof(self._base)
-        self.used = 0
+    def __init__(self, size: int = 4 * PAGE, near: int | None = None) -> None:
+        self.size, self.used = size, 0
+        hints = [0] if near is None else [(near & -PAGE) + sign * (i << 21) for i in range(1, 64) for sign in (-1, 1)]
+        for hint in hints:
+            address = _libc.mmap(hint, size, RWX, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+            if address in (None, ctypes.c_void_p(-1).value):
+                raise EngineError("this system does not allow writable code (mmap); the engine needs it")
+            if near is None or abs(address - near) < REACH:
+                self.address: int = address
+                return
+            _libc.munmap(address, size)
+        raise EngineError("no room for code near the translations")
 
     def put(self, code: bytes) -> int:
         """Keep `code`; its address."""
         start = self.used
         self.used = (start + len(code) + 15) & ~15
-        self.page[start:start + len(code)] = code
+        if self.used > self.size:
+            raise EngineError("the pages for thunks are full")
+        ctypes.memmove(self.address + start, code, len(code))
         return self.address + start
 
     def place(self, source: str) -> int:
@@ -42,8 +57,9 @@ class Code:
 
     def close(self) -> None:
         """Give the memory back; nothing may point here any more."""
-        del self._base
-        self.page.close()
+        if self.size:
+            _libc.munmap(self.address, self.size)
+            self.size = 0
 
 
 def jump(target: int) -> bytes:
@@ -52,18 +68,33 @@ def jump(target: int) -> bytes:
 
 
 class Patches:
-    """Functions of the library whose entries lead to thunks of ours while at least one machine lives."""
+    """Functions of the library that lead to thunks of ours while at least one machine that wants them lives.
 
-    def __init__(self, thunks: Mapping[str, tuple[bytes, Callable[[int], str]]]) -> None:
-        """`thunks`: function -> (its first instructions, whole and position-independent; source(trampoline))."""
-        self.thunks = thunks
+    `entries`: function -> (its first instructions, whole and position-independent; source(trampoline)): the entry is
+    overwritten.  `slots`: function -> source(original): the library's own calls of it, through its global offset table, are
+    led to the thunk.
+    """
+
+    def __init__(self, entries: Mapping[str, tuple[bytes, Callable[[int], str]]],
+                 slots: Mapping[str, Callable[[int], str]] | None = None) -> None:
+        self.entries, self.slots = entries, slots or {}
         self.machines = 0
         self.code: Code | None = None
         self.saved: dict[int, bytes] = {}
 
+    def check(self) -> None:
+        """Raise EngineError if the library's code is not what we know."""
+        for name, (entry, _) in self.entries.items():
+            if ctypes.string_at(symbol(name), len(entry)) != entry:
+                raise EngineError(f"{name} does not start as it should: another tool has patched libunicorn")
+        for name in self.slots:
+            if read_u64(slot(name)) != symbol(name):
+                raise EngineError(f"the library does not call {name} as it should")
+
     def acquire(self) -> None:
-        """One machine more.  Raises EngineError if the library's code is not what we know."""
+        """One machine more."""
         if self.machines == 0:
+            self.check()
             self._apply()
         self.machines += 1
 
@@ -79,23 +110,25 @@ class Patches:
                 self.code = None
 
     def _apply(self) -> None:
-        for name, (entry, _) in self.thunks.items():
-            if ctypes.string_at(symbol(name), len(entry)) != entry:
-                raise EngineError(f"{name} does not start as it should: another tool has patched libunicorn")
-        self.code = Code()
-        for name, (entry, source) in self.thunks.items():
+        self.code = Code(16 * PAGE)
+        for name, (entry, source) in self.entries.items():
             address = symbol(name)
             trampoline = self.code.put(entry + jump(address + len(entry)))
             thunk = self.code.place(source(trampoline))
             writable(address, len(entry))
             self.saved[address] = entry
             ctypes.memmove(address, jump(thunk), 13)
+        for name, make in self.slots.items():
+            address = slot(name)
+            thunk = self.code.place(make(symbol(name)))
+            writable(address, 8)
+            self.saved[address] = ctypes.string_at(address, 8)
+            write_u64(address, thunk)
 
 
 def writable(address: int, length: int) -> None:
-    """Let us write to the library's code.  Raises EngineError where the system forbids it."""
+    """Let us write to the library's code and tables.  Raises EngineError where the system forbids it."""
     start = address & -PAGE
     size = -(-(address + length - start) // PAGE) * PAGE
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mprotect(ctypes.c_void_p(start), ctypes.c_size_t(size), RWX):
+    if _libc.mprotect(start, size, RWX):
         raise EngineError("this system does not allow writable code (mprotect); the engine needs it")

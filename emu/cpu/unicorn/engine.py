@@ -15,6 +15,7 @@ from typing import Any
 import unicorn
 from unicorn import unicorn_const, x86_const
 
+from emu.cpu.unicorn import fast as faster
 from emu.cpu.unicorn import helpers, hooks, library, stores
 from emu.cpu.unicorn import layout as at
 from emu.cpu.unicorn import mailbox as m
@@ -35,11 +36,12 @@ PATCHES = Patches(helpers.PATCHES)
 class UnicornEngine:
     """An Engine; `model` is a name in MODELS, `memory` the bytes of RAM that will be asked for.  Raises EngineError."""
 
-    def __init__(self, memory: int, model: str = "qemu64", costs: Costs | None = None) -> None:
+    def __init__(self, memory: int, model: str = "qemu64", costs: Costs | None = None, fast: str | None = None) -> None:
         at.check_library()
         if model not in MODELS:
             raise EngineError(f"no CPU model named {model}; there are {', '.join(MODELS)}")
         self.costs = costs or Costs()
+        techniques = faster.chosen(fast)
         self._keep: list[Any] = []
         self._sealed = False
         self._failure: BaseException | None = None
@@ -64,6 +66,8 @@ class UnicornEngine:
         self._a20 = 1
         self.reset()
         at.check_after_reset(self._env)
+        self._words[m.EPOCH >> 3] = 1
+        self._layer = faster.install(self._handle, self._env, self._box, self._memory, techniques)
 
     def _views(self) -> None:
         env, cpu = self._env, self._cpu
@@ -128,14 +132,16 @@ class UnicornEngine:
         code_map, rom_map = host_address(memory.code_map), host_address(memory.rom_map)
         fill, take = symbol("x86_cpu_tlb_fill_x86_64"), symbol("x86_cpu_exec_interrupt_x86_64")
         ours = {
-            fill: place(stores.fill_tlb(fill, memory.address, memory.pages, code_map, rom_map)),
+            fill: place(stores.fill_tlb(fill, memory.address, memory.pages, code_map, rom_map,
+                                        host_address(memory.epochs), box + m.EPOCH)),
             take: place(hooks.take_interrupt(box, acknowledge, take)),
         }
         for slot, function in at.class_slots(self._class).items():
             if function in ours:
                 at.write_u64(slot, ours[function])
-        new_block = place(stores.new_block(memory.address, memory.pages, code_map))
-        library.hook(uc, unicorn_const.UC_HOOK_EDGE_GENERATED, new_block)
+        if "pages" not in self._layer.on:
+            new_block = place(stores.new_block(memory.address, memory.pages, code_map))
+            library.hook(uc, unicorn_const.UC_HOOK_EDGE_GENERATED, new_block)
 
     def memory(self, length: int) -> memoryview:
         return self._memory.take(length)
@@ -150,7 +156,8 @@ class UnicornEngine:
         self._sealed = True
         for base, length in self._memory.holes():
             self._open_bus(base, length)
-        self._warm_up()
+        if "pages" not in self._layer.on:
+            self._warm_up()
 
     def _open_bus(self, base: int, length: int) -> None:
         read_table, write_table, words, cost = self._mmio.read, self._mmio.write, self._words, self.costs.mmio
@@ -301,6 +308,10 @@ class UnicornEngine:
     def wrote(self, address: int, length: int) -> None:
         self._memory.wrote(self._handle, address, length)
 
+    def techniques(self) -> dict[str, Any]:
+        """What of fast/ is on, and how many blocks each rewriter has edited and left."""
+        return self._layer.report()
+
     # -- snapshots
 
     def counters(self) -> dict[str, Any]:
@@ -339,6 +350,7 @@ class UnicornEngine:
             self._handle = 0
             self._uc._Uc__finalizer()
             PATCHES.release()
+            self._layer.close()
             self._code.close()
             del self._words, self._budget
             self._box.close()

@@ -49,6 +49,7 @@ CR = 0x1A8
 A20_MASK = 0x1F0
 EFER = 0x250
 FPUC, FPTAGS, FPREGS, FPOP, FPIP, FPDP = 0x262, 0x264, 0x270, 0x2F0, 0x2F8, 0x300
+SSE_STATUS = 0x328              # float_status: rounding mode +1, exception flags +2, FTZ +4, DAZ +5
 MXCSR = 0x330
 XMM = 0x338                     # 32 ZMM registers of 64 bytes
 SYSENTER_CS, SYSENTER_ESP, SYSENTER_EIP = 0x12C0, 0x12C8, 0x12D0
@@ -57,9 +58,25 @@ ERROR_CODE = 0x1508
 EXCEPTION_IS_INT = 0x150C
 OLD_EXCEPTION = 0x1578
 FEATURES = 0x1600               # u64 each: 1.EDX 1.ECX 7.EBX 7.ECX 7.EDX 7.1.EAX 80000001.EDX 80000001.ECX ...
+TLB_DESC, TLB_DESC_SIZE, TLB_DESC_IOTLB = -0x870, 0x2B8, 0x2B0      # CPUTLBDesc per MMU index
+JUMP_CACHE = -0x8918            # CPUState.tb_jmp_cache, 4096 pointers
 TLB = -0x40                     # per MMU index: mask, table; entries of 64 bytes
 TLB_WRITE, TLB_CODE, TLB_ADDEND = 8, 16, 32
 TLB_NOTDIRTY, TLB_MMIO, TLB_INVALID, TLB_DISCARD_WRITE = 0x400, 0x200, 0x800, 0x40
+
+# TranslationBlock
+TB_PC, TB_CS_BASE, TB_FLAGS, TB_SIZE, TB_CFLAGS = 0, 8, 0x10, 0x14, 0x18
+TB_CODE, TB_CODE_SIZE = 0x20, 0x28              # the host code
+TB_RESET, TB_TARGET = 0x58, 0x60                # of goto_tb 0 and 1: u16 behind the jump (FFFFh: none), u64 of its rel32
+
+# From the address where libunicorn is loaded: functions, and slots of its global offset table
+TB_GEN_CODE = 0x42EC60
+SLOTS = {
+    "tb_gen_code_x86_64": 0x14BDEB0,
+    "tlb_flush_x86_64": 0x14BF7C0,
+    "tlb_reset_dirty_by_vaddr_x86_64": 0x14C67F8,
+}
+UC_TCG, TCG_EPILOGUE = 0x300, 0x98              # TCGContext and its code_gen_epilogue
 
 # hflags (target/i386/cpu.h)
 HF_CPL, HF_INHIBIT_IRQ, HF_CS32, HF_PE, HF_LMA, HF_CS64 = 3, 8, 0x10, 0x80, 0x4000, 0x8000
@@ -75,6 +92,11 @@ def symbol(name: str) -> int:
         return ctypes.cast(getattr(uclib, name), ctypes.c_void_p).value or 0
     except AttributeError:
         raise EngineError(f"libunicorn has no {name}: this needs {WANTED}") from None
+
+
+def slot(name: str) -> int:
+    """Where the library keeps the address by which it calls an exported function of its own."""
+    return symbol("tb_gen_code_x86_64") - TB_GEN_CODE + SLOTS[name]
 
 
 @functools.cache

@@ -20,6 +20,9 @@ END, EXPIRED = 0x08, 0x10         # EXPIRED: the function to call when the budge
 BLOCK_NS, READ_NS, WRITE_NS, INTERRUPT_NS, EXCEPTION_NS, TSC_NS, MMIO_NS = 0x18, 0x20, 0x28, 0x30, 0x38, 0x40, 0x48
 READS, WRITES, TSC_READS, MMIOS = 0x50, 0x58, 0x60, 0x68
 DELIVERING = 0x70               # what is on its way to a handler: 1 an INT n, 2 an exception or a hardware interrupt
+TSC_ON, SSE_ON, PAGES_ON = 0x78, 0x80, 0x88       # techniques of fast/ that this machine uses
+EDITOR, EPOCH = 0x90, 0x98      # the block editor's code; how often the TLB was flushed whole
+MATCHED = 0x100                 # two counters for each rewriter of blocks: blocks rewritten, blocks left
 INTERRUPTS, EXCEPTIONS, SOFTWARE = 0x800, 0x1000, 0x1800        # 256 counters each, by vector
 
 COUNTS = {"port_reads": READS, "port_writes": WRITES, "tsc_reads": TSC_READS, "mmio_accesses": MMIOS}

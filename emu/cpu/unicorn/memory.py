@@ -34,6 +34,7 @@ class Memory:
         self._view = memoryview(self.arena)
         self._used = 0
         self.code_map, self.rom_map = bytearray(self.pages // 8 + 8), bytearray(self.pages // 8 + 8)
+        self.epochs = mmap.mmap(-1, 4 * self.pages)         # a u32 for each page, see fast/pages.py
         self.regions: list[tuple[int, memoryview]] = []
 
     def take(self, length: int) -> memoryview:
@@ -84,7 +85,7 @@ class Memory:
         self._view.release()
 
 
-def host_address(memory: memoryview | bytearray) -> int:
+def host_address(memory: memoryview | bytearray | mmap.mmap) -> int:
     """Where a writable buffer lies in the host."""
     return ctypes.addressof(ctypes.c_char.from_buffer(memory))
 

@@ -22,14 +22,22 @@ from emu.cpu.unicorn.layout import (
 )
 
 
-def fill_tlb(original: int, memory: int, pages: int, code_map: int, rom_map: int) -> str:
+def fill_tlb(original: int, memory: int, pages: int, code_map: int, rom_map: int, epochs: int = 0,
+             epoch: int = 0) -> str:
     """CPUClass.tlb_fill(cpu, address, size, access, mmu_idx, probe, retaddr): after a success, let stores be fast.
 
     Unicorn keeps every page TLB_NOTDIRTY (a store costs 100 ns) and loses code behind a non-executable alias.  Here a page
     of our memory is NOTDIRTY only while it holds translated code (`code_map`, a bit a page), whatever address it is seen
     at; a page in `rom_map` drops its writes.  An entry that cannot be executed gets the code address -2: as invalid as -1,
-    but notdirty_write then leaves the entry alone.
+    but notdirty_write then leaves the entry alone.  With `epochs`, the word of each page whose stores have become fast is
+    set to the word at `epoch`: see fast/pages.py.
     """
+    note = f"""
+        mov r9, {epoch:#x}
+        mov eax, [r9]
+        mov r9, {epochs:#x}
+        mov [r9 + r8*4], eax
+    """ if epochs else ""
     return f"""
         push rbx
         push r12
@@ -76,6 +84,7 @@ def fill_tlb(original: int, memory: int, pages: int, code_map: int, rom_map: int
         jc filled
         and rdx, {~TLB_NOTDIRTY & 0xFFFFFFFFFFFFFFFF:#x}
         mov [rcx + {TLB_WRITE:#x}], rdx
+        {note}
         jmp filled
     rom:
         or qword ptr [rcx + {TLB_WRITE:#x}], {TLB_DISCARD_WRITE:#x}

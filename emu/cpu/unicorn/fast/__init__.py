@@ -1,0 +1,97 @@
+"""Faster than the plain core: each technique one file, one switch, one job.
+
+The plain core (the files one room up) is right by itself; what is here only makes it fast, and leaves every run the same,
+block for block.  `EMU_FAST=all|none|name,name` chooses (default: all).  The library makes each block of host code with one
+function; editor.py steps behind it and hands the fresh block, once, to the rewriters in this order.  A rewriter compares the
+bytes before it edits, and leaves what does not match; the report counts both.
+
+| name     | file        | what it does                                             | without it
+| -------- | ----------- | -------------------------------------------------------- | -------------------------------------------
+| budget   | budget.py   | the check at a block's head is one subtraction in place  | a call of our thunk in each block
+| lookup   | lookup.py   | indirect jumps look in the jump cache without a C call   | helper_lookup_tb_ptr for each
+| branches | branches.py | a taken conditional branch is one host jump, not two     | jcc to a jmp
+| strings  | strings.py  | REP MOVS and STOS by the page, with the host's own       | one block entry for each element
+| pages    | pages.py    | the code bitmap set by the editor; no scans of the TLB   | an EDGE hook, and two scans for each new block
+| tlb      | tlb.py      | a TLB that starts with 4,096 entries                     | 256, until the first flush
+| huge     | huge.py     | huge host pages under the translations                   | host TLB misses in translated code
+| tsc      | entries.py  | RDTSC at the helper's entry                              | through the hook list and a state search
+| sse      | sse.py      | add, sub, mul, div by the host's SSE                     | softfloat with libc's classification
+
+strings needs budget (it takes the place of its subtraction); all others stand alone.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from types import ModuleType
+
+from emu.cpu.unicorn import mailbox as m
+from emu.cpu.unicorn.code import Code, Patches
+from emu.cpu.unicorn.fast import branches, budget, editor, entries, huge, lookup, pages, sse, strings, tlb
+from emu.cpu.unicorn.fast.editor import Site
+from emu.cpu.unicorn.layout import TCG_EPILOGUE, UC_TCG, read_u64
+from emu.cpu.unicorn.memory import Memory, host_address
+from emu.engine import EngineError
+
+REWRITERS: dict[str, ModuleType] = {
+    "budget": budget, "lookup": lookup, "strings": strings, "branches": branches, "pages": pages,
+}
+NAMES = (*REWRITERS, "tlb", "huge", "tsc", "sse")
+PATCHES = Patches({**entries.ENTRIES, **sse.ENTRIES}, editor.SLOTS)
+
+
+def chosen(text: str | None = None) -> frozenset[str]:
+    """The techniques that `text`, or else EMU_FAST, names.  Raises EngineError for a name that is none."""
+    text = os.environ.get("EMU_FAST", "all") if text is None else text
+    names = NAMES if text == "all" else () if text == "none" else tuple(text.split(","))
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        raise EngineError(f"EMU_FAST: no technique named {', '.join(unknown)}; there are all, none, {', '.join(NAMES)}")
+    return frozenset(names) - ({"strings"} if "budget" not in names else set())
+
+
+@dataclass
+class Layer:
+    """The techniques of one machine."""
+
+    on: frozenset[str]
+    code: Code | None = None
+    box: m.Mailbox | None = None
+
+    def report(self) -> dict[str, dict[str, int] | bool]:
+        """Each technique: whether it is on, or for a rewriter how many blocks it rewrote and left."""
+        counts: dict[str, dict[str, int] | bool] = {name: name in self.on for name in NAMES}
+        for i, name in enumerate(REWRITERS):
+            if name in self.on and self.box:
+                words = self.box.words
+                counts[name] = {"matched": words[(m.MATCHED >> 3) + 2 * i], "left": words[(m.MATCHED >> 3) + 2 * i + 1]}
+        return counts
+
+    def close(self) -> None:
+        """After the engine itself is closed."""
+        if self.on:
+            PATCHES.release()
+        if self.code:
+            self.code.close()
+
+
+def install(handle: int, env: int, box: m.Mailbox, memory: Memory, on: frozenset[str]) -> Layer:
+    """Give a machine its techniques: after its reset, before its first block.  Raises EngineError."""
+    if not on:
+        return Layer(on)
+    epilogue = read_u64(read_u64(handle + UC_TCG) + TCG_EPILOGUE)
+    code = Code(16 * 4096, near=epilogue)
+    PATCHES.acquire()
+    words = box.words
+    words[m.TSC_ON >> 3], words[m.SSE_ON >> 3], words[m.PAGES_ON >> 3] = "tsc" in on, "sse" in on, "pages" in on
+    if "huge" in on:
+        huge.advise(epilogue)
+    if "tlb" in on:
+        tlb.enlarge(env)
+    site = Site(box.costs.block, code, box.address, memory.address, memory.pages,
+                host_address(memory.code_map), host_address(memory.epochs))
+    wanted = [(name, module) for name, module in REWRITERS.items() if name in on]
+    if wanted:
+        words[m.EDITOR >> 3] = editor.assemble(site, wanted, list(REWRITERS))
+    return Layer(on, code, box)

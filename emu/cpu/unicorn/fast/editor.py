@@ -1,0 +1,158 @@
+"""The block editor: steps behind tb_gen_code_x86_64, through which the library makes every block of host code.
+
+The library calls tb_gen_code(cpu, pc, cs_base, flags, cflags) through its global offset table.  Our slot leads to a thunk
+that finds the machine (CPUState.opaque) and jumps to its editor: it calls the original and hands the fresh block to the
+machine's rewriters, in order.  A rewriter is a module with
+
+    def source(site, done): Intel-syntax source; rbx is the TranslationBlock, r12 the CPUState, r13 and r14 are kept for
+                            nobody, all else is free; it jumps to `done` + "hit" when it has edited, or to `done` + "miss"
+
+In translated code rbp is env (CPUX86State); no register is live at a block's start.  Labels carry the rewriter's name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+
+from emu.cpu.unicorn import mailbox as m
+from emu.cpu.unicorn.code import Code
+from emu.cpu.unicorn.layout import BUDGET, CPU_ENV, CPU_OPAQUE, CPU_UC, symbol
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the code of one machine is made with."""
+
+    cost: int               # ns a block
+    code: Code              # near the translations
+    box: int                # addresses: the mailbox, the arena, its maps
+    arena: int
+    pages: int
+    code_map: int
+    epochs: int
+
+
+def _generate(original: int) -> str:
+    return f"""
+        mov rax, [rdi + {CPU_OPAQUE:#x}]
+        test rax, rax
+        je foreign
+        mov rax, [rax + {m.EDITOR:#x}]
+        test rax, rax
+        je foreign
+        jmp rax
+    foreign:
+        mov rax, {original:#x}
+        jmp rax
+    """
+
+
+def _flush(original: int) -> str:
+    """tlb_flush(cpu): no page has a fast store entry after it."""
+    return f"""
+        mov rax, [rdi + {CPU_OPAQUE:#x}]
+        test rax, rax
+        je foreign
+        inc dword ptr [rax + {m.EPOCH:#x}]
+    foreign:
+        mov rax, {original:#x}
+        jmp rax
+    """
+
+
+def _reset_dirty(original: int) -> str:
+    """tlb_reset_dirty_by_vaddr(cpu, start, length), a scan of the whole TLB for each new block: pages.py makes it needless."""
+    return f"""
+        mov rax, [rdi + {CPU_OPAQUE:#x}]
+        test rax, rax
+        je foreign
+        cmp qword ptr [rax + {m.PAGES_ON:#x}], 0x0
+        je foreign
+        ret
+    foreign:
+        mov rax, {original:#x}
+        jmp rax
+    """
+
+
+SLOTS = {
+    "tb_gen_code_x86_64": _generate,
+    "tlb_flush_x86_64": _flush,
+    "tlb_reset_dirty_by_vaddr_x86_64": _reset_dirty,
+}
+
+
+def assemble(site: Site, wanted: list[tuple[str, ModuleType]], order: list[str]) -> int:
+    """Place one machine's editor; its address."""
+    steps = []
+    for name, module in wanted:
+        counter = site.box + m.MATCHED + 16 * order.index(name)
+        steps.append(f"""
+            {module.source(site, name + "_")}
+        {name}_hit:
+            mov rax, {counter:#x}
+            inc qword ptr [rax]
+            jmp {name}_end
+        {name}_miss:
+            mov rax, {counter + 8:#x}
+            inc qword ptr [rax]
+        {name}_end:
+        """)
+    return site.code.place(f"""
+        push rbx
+        push r12
+        push r13
+        push r14
+        sub rsp, 0x18
+        mov r12, rdi
+        mov rax, {symbol("tb_gen_code_x86_64"):#x}
+        call rax
+        mov rbx, rax
+        {"".join(steps)}
+        mov rax, rbx
+        add rsp, 0x18
+        pop r14
+        pop r13
+        pop r12
+        pop rbx
+        ret
+    """)
+
+
+def spent(site: Site) -> str:
+    """Where a block's head goes when the budget does not reach: called from translated code, with rbp = env.
+
+    As helpers.check_exit: give back what was charged, take back a kick, or ask the machine for more time.
+    """
+    return f"""
+        add qword ptr [rbp + {BUDGET}], {site.cost:#x}
+        sub rsp, 0x8
+    again:
+        mov rdx, {(1 << 64) - m.KICK // 2:#x}
+        cmp [rbp + {BUDGET}], rdx
+        jl kicked
+        mov rax, {site.box + m.EXPIRED:#x}
+        call [rax]
+        test eax, eax
+        jne stop
+        mov rdx, [rbp + {BUDGET}]
+        sub rdx, {site.cost:#x}
+        js again
+        mov [rbp + {BUDGET}], rdx
+        add rsp, 0x8
+        ret
+    stop:
+        mov rdi, [rbp - {CPU_ENV - CPU_UC:#x}]
+        mov rax, {symbol("uc_emu_stop"):#x}
+        call rax
+        jmp leave
+    kicked:
+        mov rdx, {m.KICK:#x}
+        add [rbp + {BUDGET}], rdx
+    leave:
+        lea rdi, [rbp - {CPU_ENV:#x}]
+        mov rsi, [rsp + 0x8]
+        mov rax, {symbol("cpu_loop_exit_restore_x86_64"):#x}
+        call rax
+    """
