@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from emu.device import Device, Reg
+from emu.device import VALUE, Device, Native, Reg
 
 Reader = Callable[[], int]
 Writer = Callable[[int], None]
@@ -52,6 +52,7 @@ class Bus:
         self.unclaimed = unclaimed or (lambda access, address, size: None)
         self.grain = grain
         self.told: set[tuple[str, int]] = set()
+        self.on_rewire: list[Callable[[], None]] = []
 
     def place(self, device: Device, block: str, base: int) -> None:
         """Let `device` answer for the registers of `block` from `base` on.  Raises ValueError on an overlap."""
@@ -74,6 +75,21 @@ class Bus:
         """Decode anew from the next access on."""
         self.read.clear()
         self.write.clear()
+        for rewire in self.on_rewire:
+            rewire()
+
+    def native(self, address: int, size: int, access: str) -> Native | None:
+        """What an engine may do by itself at an access, from its first one on until `on_rewire`."""
+        claims = [self.claims.get(address + i) for i in range(size)]
+        if not any(claims):
+            return Native(VALUE)                    # all ones; nothing happens
+        if claims[0] is None:
+            return None
+        device, block, base = claims[0]
+        reg = device.register(block, address - base, access)
+        if reg is None or reg.size != size or base + reg.offset != address:
+            return None
+        return device.native(reg, access)
 
     def _find(self, address: int, access: str) -> tuple[Device, Reg | None, int] | None:
         claim = self.claims.get(address)

@@ -12,6 +12,16 @@ the contract tests.
             self.data = value
             self.full(value != 0)
 
+What an engine may do at a register without calling Python is said in the register's row, `native=`, and by two methods:
+
+    VALUE   a read has no effect and repeats itself, as long as `holds_X()` (always, without that method)
+    RING    a written byte is only collected, as long as `holds_X()`: many come at once, later, to `collect_X(data)`
+    BLOCK   reads or writes move through `block_X(access)`, a writable memoryview (or None) of what can be read or filled
+            without any other effect; how many bytes did is told to `moved_X(access, length)`
+
+The questions are asked after an access that Python has served, and the answer counts only until Python runs again for this
+machine, whatever the cause: an alarm, a pin, another port.  So nothing goes stale, and a chip tells nobody of its changes.
+
 A register without a `read_X` or `write_X` method is plain storage.  Whatever a constructor sets is configuration: it does
 not change afterwards, and is neither reset nor saved.
 """
@@ -20,9 +30,27 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 R, W, RW = "r", "w", "rw"
+VALUE, RING, BLOCK = "value", "ring", "block"
+
+
+def always() -> bool:
+    """A condition that holds."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """What an engine may do by itself at one place of an address space; see the module's text."""
+
+    kind: str
+    holds: Callable[[], bool] = always
+    collect: Callable[[bytes], None] = lambda data: None
+    buffer: Callable[[], memoryview | None] = lambda: None
+    moved: Callable[[int], None] = lambda length: None
 
 
 class Alarm(Protocol):
@@ -65,12 +93,15 @@ class Reg(Part):
 
     def __init__(
         self, offset: int, access: str, doc: str, bits: str = "", *,
-        reset: int = 0, size: int = 1, bank: int = 0, block: str = "at",
+        reset: int = 0, size: int = 1, bank: int = 0, block: str = "at", native: str = "",
     ) -> None:
         super().__init__(doc)
         self.offset, self.access, self.reset, self.size, self.bank, self.block = offset, access, reset, size, bank, block
         if access not in (R, W, RW):                # a register named R or W hides the constant in its class body
             raise ValueError(f"{doc}: access {access!r} is not r, w or rw")
+        if native not in ("", VALUE, RING, BLOCK) or (native == RING and size != 1):
+            raise ValueError(f"{doc}: a register of {size} bytes cannot be native={native!r}")
+        self.native = native
         drawn = bits.split()
         if drawn and len(drawn) != 8 * size:
             raise ValueError(f"{doc}: {len(drawn)} bits drawn, {8 * size} wanted")
@@ -266,6 +297,19 @@ class Device:
             values[key] = value & mask
 
         return store
+
+    def native(self, reg: Reg, access: str) -> Native | None:
+        """What an engine may do by itself when `reg` is read ("r") or written ("w")."""
+        kind, name = reg.native, reg.name
+        if kind == BLOCK:
+            block, moved = getattr(self, "block_" + name), getattr(self, "moved_" + name)
+            return Native(BLOCK, buffer=lambda: block(access), moved=lambda length: moved(access, length))
+        holds = getattr(self, "holds_" + name, always)
+        if kind == VALUE and access == R:
+            return Native(VALUE, holds)
+        if kind == RING and access == W:
+            return Native(RING, holds, getattr(self, "collect_" + name))
+        return None
 
     def save(self) -> dict[str, Any]:
         """Everything that a reset would reset, and the levels of the pins, as plain values."""

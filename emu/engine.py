@@ -53,13 +53,36 @@ class Registers(Protocol):
 Table = Mapping[int, Any]       # address << 4 | size -> function; see emu.bus
 
 
+class Native(Protocol):
+    """What an engine may do by itself at an access instead of calling the space's function.
+
+    `kind` "value": a read has no effect and repeats itself, a write none at all; "ring": written bytes may be kept and given
+    to `collect` later; both while `holds()`.  "block": elements may be taken from or put into `buffer()`, and then their
+    bytes told to `moved`.  All is asked anew once any function of the machine has run, and told before the next one runs.
+    """
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def holds(self) -> Callable[[], bool]: ...
+    @property
+    def collect(self) -> Callable[[bytes], None]: ...
+    @property
+    def buffer(self) -> Callable[[], memoryview | None]: ...
+    @property
+    def moved(self) -> Callable[[int], None]: ...
+
+
 class Space(Protocol):
-    """An address space of functions."""
+    """An address space of functions; `native` holds until one of `on_rewire` is called."""
+
+    on_rewire: list[Callable[[], None]]
 
     @property
     def read(self) -> Table: ...
     @property
     def write(self) -> Table: ...
+    def native(self, address: int, size: int, access: str) -> Native | None: ...
 
 
 class Engine(Protocol):

@@ -4,7 +4,8 @@ The time is computed from the machine's clock when somebody looks; nothing ticks
 memory over a reset; a part without one starts anew.
 
 Not modelled: the square wave (SQW), daylight savings (DSE is kept), crystals other than 32768 Hz (a divider setting
-other than DV = 010 stops the chain), the undefined bytes read during an update.  [M] has no century: 32h is memory.
+other than DV = 010 stops the chain), the undefined bytes read during an update.  [M] has no century: 32h is memory
+(the PC's set-up writes it).
 """
 
 # mypy: disable-error-code="has-type"

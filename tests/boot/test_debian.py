@@ -10,8 +10,7 @@ import sys
 
 import pytest
 
-from emu.host.fetch import FetchError, fetch
-from tests.boot import APT
+from tests.boot import APT, fetched
 
 pytestmark = [pytest.mark.boot, APT]
 
@@ -41,10 +40,7 @@ expect "~ # "
 
 def boot(name, append, directory):
     """The console and the report of one boot through the script."""
-    try:
-        fetch(name)
-    except FetchError as error:
-        pytest.skip(f"{name} cannot be fetched: {error}")
+    fetched(name)
     script, report = directory / "script", directory / "report"
     script.write_text(SCRIPT)
     done = subprocess.run(

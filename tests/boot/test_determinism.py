@@ -10,8 +10,7 @@ import sys
 
 import pytest
 
-from emu.host.fetch import FetchError, fetch
-from tests.boot import APT
+from tests.boot import APT, fetched
 
 pytestmark = [pytest.mark.boot, APT]
 END = 9_000_000_000         # ns of guest time: the shell is up
@@ -44,10 +43,7 @@ def run(image, times, restore=None, save=None):
 
 
 def test_debian_cut_at_1000_places_and_carried_through_20_processes_ends_as_the_run_left_alone(tmp_path):
-    try:
-        image = fetch("debian-i386")
-    except FetchError as error:
-        pytest.skip(f"debian-i386 cannot be fetched: {error}")
+    image = fetched("debian-i386")
     whole = run(image, [END])
     assert "~ # " in whole[2]
     chance = random.Random(1)

@@ -60,6 +60,10 @@ class Space:
         self.read, self.write = self.Table(), self.Table()
         self.read.default = lambda: 0xFFFFFFFF              # type: ignore[attr-defined]
         self.write.default = lambda value: None             # type: ignore[attr-defined]
+        self.on_rewire: list[Callable[[], None]] = []
+
+    def native(self, address: int, size: int, access: str) -> None:
+        """Every access is a function's."""
 
 
 @dataclass

@@ -32,7 +32,7 @@ DRIVER_CODE = f"""
         xor edi, edi
         mov ecx, {world.SIZE // 4}
         cld
-        rep movsd
+        .byte 0xF3, 0xA5                        # rep movsd
         mov eax, {world.ENTRY}
         jmp eax
     end:
@@ -44,7 +44,8 @@ DRIVER_CODE = f"""
 """
 BACK_CODE = f"""
         mov esp, {STATE}
-        lgdt [{TABLE}]
+        .byte 0x0F, 0x01, 0x15                  # lgdt [TABLE]
+        .long {TABLE}
         mov eax, 0x10
         mov ds, eax
         mov es, eax
@@ -57,7 +58,7 @@ BACK_CODE = f"""
         xor esi, esi
         mov ecx, {world.SIZE // 4}
         cld
-        rep movsd
+        .byte 0xF3, 0xA5                        # rep movsd
         mov eax, {DRIVER}
         jmp eax
 """

@@ -17,7 +17,7 @@ from emu.assembler import assemble
 from emu.x86 import Gate, Segment, encode_gate, encode_segment, pushes_error_code
 
 SIZE = 0x40000
-GDT, TSS, IDT, HANDLERS, ENTRY, LEAVE, HALT = 0x1000, 0x1800, 0x2000, 0x3000, 0x4000, 0x4C00, 0x4F00
+GDT, TSS, IDT, HANDLERS, ENTRY, LEAVE, LEAVE_STACK, HALT = 0x1000, 0x1800, 0x2000, 0x3000, 0x4000, 0x4C00, 0x4F00, 0x4F80
 RESULT, FX_RESULT, FX_START, START, EXIT, LOGGED, DONE = 0x5000, 0x5200, 0x5400, 0x5600, 0x5800, 0x5804, 0x5808
 TABLES, LOG, STATEMENTS, KERNEL_STACK = 0x6000, 0xB000, 0xD000, 0xF000
 CODE, ROUTINES, STACK, CELLS, RESUME = 0x10000, 0x14000, 0x1A000, 0x1C000, 0x1CFF8
@@ -271,12 +271,16 @@ def _preamble(bits: int) -> str:
         loads += "; " + "; ".join(f"pop r{i}" for i in range(8, 16))
     return f"""
         mov esp, {START}
-        lgdt [gdt]
-        lidt [idt]
+        .byte 0x0F, 0x01, 0x15                              # lgdt [gdt]
+        .long gdt
+        .byte 0x0F, 0x01, 0x1D                              # lidt [idt]
+        .long idt
         mov eax, {0x620 if bits == 64 else 0x600}
         mov cr4, eax
         mov eax, {TABLES}
         mov cr3, eax
+        xor eax, eax
+        mov cr2, eax
         mov ecx, 0xC0000080
         xor edx, edx
         mov eax, {0x900 if bits == 64 else 0}
@@ -315,8 +319,8 @@ def _preamble(bits: int) -> str:
 
 
 def _leave(bits: int) -> str:
-    """Back to flat protected mode, and to the driver whose address is at EXIT + 8."""
-    compat = f"push {CODE32}; mov eax, out; push rax; retfq; out: .code32" if bits == 64 else ""
+    """Back to flat protected mode, and to the driver whose address is at EXIT + 16."""
+    compat = f"mov esp, {LEAVE_STACK}; push {CODE32}; mov eax, out; push rax; retfq; out: .code32" if bits == 64 else ""
     return f"""
         {compat}
         mov ebx, [{EXIT + 16}]

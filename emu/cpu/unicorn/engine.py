@@ -19,6 +19,9 @@ from emu.cpu.unicorn import fast as faster
 from emu.cpu.unicorn import helpers, hooks, library, stores
 from emu.cpu.unicorn import layout as at
 from emu.cpu.unicorn import mailbox as m
+from emu.cpu.unicorn.fast import mmio as native_mmio
+from emu.cpu.unicorn.fast import ports as native_ports
+from emu.cpu.unicorn.fast.answers import Answers
 from emu.cpu.unicorn.code import Code, Patches
 from emu.cpu.unicorn.layout import symbol
 from emu.cpu.unicorn.memory import Memory, host_address
@@ -89,6 +92,10 @@ class UnicornEngine:
     def attach(self, ports: Space, mmio: Space, acknowledge: Callable[[], int],
                expired: Callable[[], bool] = lambda: True) -> None:
         read, write = ports.read, ports.write
+        answers = self._answers
+        if answers:
+            read, write = answers.serve(ports, (m.PORT_READS, m.PORT_WRITES), native_ports.place, blocks=True)
+            acknowledge, expired = answers.before(acknowledge), answers.before(expired)
 
         def port_in(key: int) -> int:
             try:
@@ -115,8 +122,17 @@ class UnicornEngine:
                 return self._fail(error)
 
         self._mmio = mmio
+        if answers:
+            self._lead(m.PORT_IN, port_in, library.IN)
+            self._lead(m.PORT_OUT, port_out, library.OUT)
         self._words[m.EXPIRED >> 3] = self._address(library.ASK(spent))
         self._install(*(self._address(callback) for callback in (library.IN(port_in), library.OUT(port_out), library.ASK(inta))))
+
+    def _lead(self, field: int, function: Callable[..., Any], kind: Any) -> None:
+        """Let the thunks call `function`, by the field itself, and after a turn by the field that is late."""
+        assert self._answers
+        self._words[field >> 3] = self._address(kind(function))
+        self._words[field + m.LATE >> 3] = self._address(kind(self._answers.before(function)))
 
     def _install(self, port_in: int, port_out: int, acknowledge: int) -> None:
         """Give this engine its own thunks; those of helpers.py serve all."""
@@ -154,8 +170,9 @@ class UnicornEngine:
     def _seal(self) -> None:
         """Fill the holes between the memories with MMIO, so that an access to nothing is an open bus and not a stop."""
         self._sealed = True
+        bus = self._native_bus if "mmio" in self._layer.on else self._open_bus
         for base, length in self._memory.holes():
-            self._open_bus(base, length)
+            bus(base, length)
         if "pages" not in self._layer.on:
             self._warm_up()
 

@@ -22,6 +22,8 @@ VOID = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)                     # (cpu)
 OUT = ctypes.PYFUNCTYPE(None, ctypes.c_uint32, ctypes.c_uint32)     # (port << 4 | size, value)
 IN = ctypes.PYFUNCTYPE(ctypes.c_uint32, ctypes.c_uint32)            # (port << 4 | size)
 ASK = ctypes.PYFUNCTYPE(ctypes.c_int)
+KEY_IN = ctypes.PYFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64)        # (address << 4 | size), as fast/mmio.py calls it
+KEY_OUT = ctypes.PYFUNCTYPE(None, ctypes.c_uint64, ctypes.c_uint64)
 MMIO_READ = ctypes.PYFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint, ctypes.c_void_p)
 MMIO_WRITE = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint, ctypes.c_uint64, ctypes.c_void_p)
 
@@ -44,9 +46,9 @@ def map_memory(uc: int, base: int, host: int, length: int) -> None:
 
 
 def map_mmio(uc: int, base: int, length: int, read: int, write: int) -> None:
-    """Let the functions at `read` and `write` answer from physical `base` on."""
+    """Let the functions at `read` and `write` answer from physical `base` on, which is also their `data`."""
     check(_mmio_map(ctypes.c_void_p(uc), ctypes.c_uint64(base), ctypes.c_size_t(length), ctypes.c_void_p(read),
-                    ctypes.c_void_p(0), ctypes.c_void_p(write), ctypes.c_void_p(0)))
+                    ctypes.c_void_p(base), ctypes.c_void_p(write), ctypes.c_void_p(base)))
 
 
 def hook(uc: int, kind: int, thunk: int, begin: int = 1, end: int = 0, *more: Any) -> None:

@@ -149,7 +149,7 @@ class Registers:
         self.set_api(DEBUG["dr7"], 0x400)
         for name in ("dr0", "dr1", "dr2", "dr3", "dr6"):
             self.set_api(DEBUG[name], state[name])
-        _call("cpu_x86_update_dr7_x86_64", self._env, state["dr7"])
+        self.dr7 = state["dr7"]
         self.rflags = state["rflags"]
         _update_hflags(self._env)
 
@@ -235,5 +235,6 @@ _WRITE: dict[str, Callable[[Registers, Any], None]] = {
     "st": _set_strings(at.FPREGS, 16, 10),
     "xmm": _set_strings(at.XMM, 64, 16),
     "mxcsr": lambda registers, value: registers.set_api(x86_const.UC_X86_REG_MXCSR, value),
-    **{name: _writer(number) for name, number in DEBUG.items()},
+    **{name: _writer(number) for name, number in DEBUG.items() if name != "dr7"},
+    "dr7": lambda registers, value: _call("cpu_x86_update_dr7_x86_64", registers._env, value),      # sets breakpoints, too
 }

@@ -15,9 +15,11 @@ bytes before it edits, and leaves what does not match; the report counts both.
 | tlb      | tlb.py      | a TLB that starts with 4,096 entries                     | 256, until the first flush
 | huge     | huge.py     | huge host pages under the translations                   | host TLB misses in translated code
 | tsc      | entries.py  | RDTSC at the helper's entry                              | through the hook list and a state search
+| ports    | ports.py    | IN and OUT at the entry; steady registers, rings, blocks | a list of hooks, a state search, and Python
+| mmio     | mmio.py     | the same for device memory; count and charge natively    | all of it Python's
 | sse      | sse.py      | add, sub, mul, div by the host's SSE                     | softfloat with libc's classification
 
-strings needs budget (it takes the place of its subtraction); all others stand alone.
+strings needs budget (it takes the place of its subtraction), mmio needs ports (answers.py); all others stand alone.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from types import ModuleType
 
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.code import Code, Patches
-from emu.cpu.unicorn.fast import branches, budget, editor, entries, huge, lookup, pages, sse, strings, tlb
+from emu.cpu.unicorn.fast import branches, budget, editor, entries, huge, lookup, pages, ports, sse, strings, tlb
 from emu.cpu.unicorn.fast.editor import Site
 from emu.cpu.unicorn.layout import TCG_EPILOGUE, UC_TCG, read_u64
 from emu.cpu.unicorn.memory import Memory, host_address
@@ -37,8 +39,9 @@ from emu.engine import EngineError
 REWRITERS: dict[str, ModuleType] = {
     "budget": budget, "lookup": lookup, "strings": strings, "branches": branches, "pages": pages,
 }
-NAMES = (*REWRITERS, "tlb", "huge", "tsc", "sse")
-PATCHES = Patches({**entries.ENTRIES, **sse.ENTRIES}, editor.SLOTS)
+NEEDS = {"strings": "budget", "mmio": "ports"}
+NAMES = (*REWRITERS, "tlb", "huge", "tsc", "ports", "mmio", "sse")
+PATCHES = Patches({**entries.ENTRIES, **ports.entries(), **sse.ENTRIES}, editor.SLOTS)
 
 
 def chosen(text: str | None = None) -> frozenset[str]:
@@ -48,7 +51,7 @@ def chosen(text: str | None = None) -> frozenset[str]:
     unknown = [name for name in names if name not in NAMES]
     if unknown:
         raise EngineError(f"EMU_FAST: no technique named {', '.join(unknown)}; there are all, none, {', '.join(NAMES)}")
-    return frozenset(names) - ({"strings"} if "budget" not in names else set())
+    return frozenset(names) - {name for name, needed in NEEDS.items() if needed not in names}
 
 
 @dataclass
