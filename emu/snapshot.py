@@ -9,6 +9,7 @@ Not kept: what the host attached (channels, scripts, limits), notes, and what is
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import json
 import os
@@ -23,6 +24,7 @@ from emu.boards.board import BadBoard, Board
 from emu.boards.console import LIMIT
 from emu.boards.pc import PC, START
 from emu.boards.tiny import Tiny
+from emu.device import Reg, State
 from emu.engine import Costs, EngineError
 from emu.host.files import replacing
 from emu.loaders import Start
@@ -145,7 +147,7 @@ def load(path: str | os.PathLike[str]) -> Board:
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, MemoryError):
         raise BadSnapshot(f"{path}: the snapshot is damaged or cut short") from None
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, ArithmeticError,
-            struct.error) as error:
+            struct.error, ctypes.ArgumentError) as error:
         raise BadSnapshot(f"{path}: the snapshot is damaged ({type(error).__name__}: {error})") from None
 
 
@@ -176,12 +178,26 @@ def _load(archive: zipfile.ZipFile) -> Board:
         for name, counts in counters.items():
             if isinstance(counts, dict):        # by vector; a name in JSON is a string
                 counters[name] = {int(vector): count for vector, count in counts.items()}
+        _check(machine, value["state"]["chips"])
         machine.restore(value["state"], {
             name: _pieces(archive, f"memory/{name}", len(memory)) for name, memory in machine.memories.items()})
     except BaseException:
         machine.close()
         raise
     return machine
+
+
+def _check(machine: Board, chips: dict[str, Any]) -> None:
+    """Refuse what a chip would stumble over only when it runs: a register or a state of another kind than declared."""
+    for name, chip in machine.chips.items():
+        for part in (*chip.parts(Reg), *chip.parts(State)):
+            value = chips[name][part.key]
+            if isinstance(part, Reg):
+                good = isinstance(value, int) and 0 <= value < 1 << 8 * part.size
+            else:
+                good = value is None or part.reset is None or isinstance(value, type(part.reset))
+            if not good:
+                raise BadSnapshot(f"the snapshot is damaged ({name}: {part.name})")
 
 
 def _configuration(value: Any) -> Configuration:

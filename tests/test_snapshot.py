@@ -137,6 +137,14 @@ def configured(**values):
     return change
 
 
+def chip(name, **values):
+    def change(old):
+        value = json.loads(old)
+        value["state"]["chips"][name].update(values)
+        return json.dumps(value).encode()
+    return change
+
+
 @pytest.mark.parametrize("members, said", [
     ({"state_json": state(emu=2)}, "of version 2; this program reads version 1"),
     ({"state_json": None}, "not a snapshot of emu"),
@@ -150,6 +158,10 @@ def configured(**values):
     ({"state_json": configured(memory=32 * MIB)}, "16384 KiB of ram"),
     ({"state_json": configured(cpu="z80")}, "no CPU model named z80"),
     ({"state_json": configured(costs={"beer": 3})}, "damaged"),
+    ({"state_json": chip("pic1", imr={})}, "damaged (pic1: IMR)"),
+    ({"state_json": chip("pic1", imr=256)}, "damaged (pic1: IMR)"),
+    ({"state_json": chip("com1", rx="x")}, "damaged (com1: RX)"),
+    ({"state_json": state(console={"first": "x", "chain": b"".hex()})}, "damaged"),
     ({"memory_ram": b"abc"}, "damaged or cut short"),
     ({"memory_ram": None}, "damaged"),
     ({"memory_ram": struct.pack("<QI", 16 * MIB, 1) + b"x"}, "damaged"),

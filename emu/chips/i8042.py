@@ -29,7 +29,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 from emu.chips.scancodes import XLAT
-from emu.device import Device, In, Out, R, Reg, State, Timer, W
+from emu.device import VALUE, Device, In, Out, R, Reg, State, Timer, W
 
 FRAME = 11 * 60_000         # ns
 PATIENCE = 15_000_000       # ns; [P]: a device must begin to clock a byte in within 15 ms
@@ -58,9 +58,9 @@ class I8042(Device):
     waits: list[Any] | None
     sends: int | None
 
-    DBBOUT = Reg(0, R, "output buffer")
+    DBBOUT = Reg(0, R, "output buffer", native=VALUE)
     DBBIN = Reg(0, W, "input buffer: a parameter, or a byte for the keyboard")
-    STATUS = Reg(4, R, "status", "PARE TIM AUXB INH CMD SYS IBF OBF", reset=0x10)
+    STATUS = Reg(4, R, "status", "PARE TIM AUXB INH CMD SYS IBF OBF", reset=0x10, native=VALUE)
     COMMAND = Reg(4, W, "input buffer: a command")
 
     RAM = State([KBDDIS | AUXDIS] + [0] * 31, "the controller's RAM; byte 0 is the command byte")
@@ -105,6 +105,9 @@ class I8042(Device):
                 self.put(answer, aux, tim)
             self.serve()
         return value
+
+    def holds_DBBOUT(self) -> bool:
+        return not self.status & self.STATUS.OBF
 
     def read_STATUS(self) -> int:
         status: int = self.status

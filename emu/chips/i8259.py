@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from emu.device import RW, Device, In, Out, R, Reg, State, W
+from emu.device import RW, VALUE, Device, In, Out, R, Reg, State, W
 
 # Written as plain numbers where a request passes: OCW3.SMM is a search in a dict
 SMM, P, RIS = 0x20, 0x04, 0x01                  # OCW3
@@ -44,13 +44,13 @@ class I8259(Device):
     OCW2 = Reg(0, W, "end of interrupt, rotation", "R SL EOI 0 0 L2 L1 L0")
     OCW3 = Reg(0, W, "special mask, poll, which register is read", "0 ESMM SMM 0 1 P RR RIS")
     ICW1 = Reg(0, W, "starts the initialization", "A7 A6 A5 1 LTIM ADI SNGL IC4")
-    IRR = Reg(0, R, "interrupt request register, or the poll word")
-    ISR = Reg(0, R, "in-service register, when OCW3.RIS = 1")
-    IMR = Reg(1, RW, "interrupt mask register; writing it is OCW1")
+    IRR = Reg(0, R, "interrupt request register, or the poll word", native=VALUE)
+    ISR = Reg(0, R, "in-service register, when OCW3.RIS = 1", native=VALUE)
+    IMR = Reg(1, RW, "interrupt mask register; writing it is OCW1", native=VALUE)
     ICW2 = Reg(1, W, "vector of IR0, after ICW1", "T7 T6 T5 T4 T3 0 0 0", bank=2)
     ICW3 = Reg(1, W, "inputs with a slave, or the slave's identity; if ICW1.SNGL = 0", bank=3)
     ICW4 = Reg(1, W, "mode; if ICW1.IC4 = 1", "0 0 0 SFNM BUF MS AEOI uPM", bank=4)
-    ELCR = Reg(0, RW, "edge/level control: 1 = level", block="elcr")                      # [P] ELCR1, ELCR2
+    ELCR = Reg(0, RW, "edge/level control: 1 = level", block="elcr", native=VALUE)                      # [P] ELCR1, ELCR2
 
     LOWEST = State(7, "the level with the lowest priority")
     ROTATE = State(0, "rotate in automatic EOI mode")
@@ -186,6 +186,11 @@ class I8259(Device):
 
     def read_IMR(self) -> int:
         return self.poll() if self.ocw3 & P else int(self.imr)
+
+    def holds_IMR(self) -> bool:
+        return not self.ocw3 & P
+
+    holds_IRR = holds_ISR = holds_IMR
 
     def poll(self) -> int:
         """The read after a poll command takes the place of INTA.  [I] "Poll command" """

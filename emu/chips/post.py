@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from emu.device import RW, Device, Reg
+from emu.device import RING, RW, Device, Reg
 
 
 def nobody(code: int) -> None:
@@ -20,7 +20,7 @@ def nobody(code: int) -> None:
 class Post(Device):
     """`tell(code)` hears each code that is written, also one that repeats."""
 
-    CODE = Reg(0, RW, "the last checkpoint that the firmware has reached")
+    CODE = Reg(0, RW, "the last checkpoint that the firmware has reached", native=RING)
 
     def __init__(self, tell: Callable[[int], None] = nobody) -> None:
         self.tell = tell
@@ -28,3 +28,9 @@ class Post(Device):
     def write_CODE(self, value: int) -> None:
         self.code = value
         self.tell(value)
+
+    def holds_CODE(self) -> bool:
+        return self.tell is nobody
+
+    def collect_CODE(self, data: bytes) -> None:
+        self.code = data[-1]

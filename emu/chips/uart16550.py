@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from emu.device import RW, Device, In, Out, R, Reg, State, Timer, W
+from emu.device import RING, RW, VALUE, Device, In, Out, R, Reg, State, Timer, W, always
 
 CRYSTAL = 1_843_200                                 # Hz, on every PC
 DEPTH = 16
@@ -24,17 +24,17 @@ NONE, MODEM, EMPTY, DATA, TIMED_OUT, LINE = 1, 0, 2, 4, 0xC, 6      # [NS] table
 
 
 class UART16550(Device):
-    """`send` gets what is transmitted; `receive` is a character that arrives."""
+    """`send` gets what is transmitted, each byte at once while `watched()`; `receive` is a character that arrives."""
 
     RBR = Reg(0, R, "receiver buffer")
-    THR = Reg(0, W, "transmitter holding")
-    IER = Reg(1, RW, "interrupt enable", "0 0 0 0 EDSSI ELSI ETBEI ERBFI")
-    IIR = Reg(2, R, "interrupt identification", "FE1 FE0 0 0 ID2 ID1 ID0 IP", reset=NONE)
+    THR = Reg(0, W, "transmitter holding", native=RING)
+    IER = Reg(1, RW, "interrupt enable", "0 0 0 0 EDSSI ELSI ETBEI ERBFI", native=VALUE)
+    IIR = Reg(2, R, "interrupt identification", "FE1 FE0 0 0 ID2 ID1 ID0 IP", reset=NONE, native=VALUE)
     FCR = Reg(2, W, "FIFO control", "RT1 RT0 0 0 DMA XFR RFR FEN")
-    LCR = Reg(3, RW, "line control", "DLAB SB SP EPS PEN STB WLS1 WLS0")
-    MCR = Reg(4, RW, "modem control", "0 0 0 LOOP OUT2 OUT1 RTS DTR")
-    LSR = Reg(5, R, "line status", "ERR TEMT THRE BI FE PE OE DR", reset=0x60)
-    MSR = Reg(6, R, "modem status", "DCD RI DSR CTS DDCD TERI DDSR DCTS")
+    LCR = Reg(3, RW, "line control", "DLAB SB SP EPS PEN STB WLS1 WLS0", native=VALUE)
+    MCR = Reg(4, RW, "modem control", "0 0 0 LOOP OUT2 OUT1 RTS DTR", native=VALUE)
+    LSR = Reg(5, R, "line status", "ERR TEMT THRE BI FE PE OE DR", reset=0x60, native=VALUE)
+    MSR = Reg(6, R, "modem status", "DCD RI DSR CTS DDCD TERI DDSR DCTS", native=VALUE)
     SCR = Reg(7, RW, "scratch")
     DLL = Reg(0, RW, "divisor latch, low", reset=12, bank=1)      # undefined at reset: our choice, 9600 baud
     DLM = Reg(1, RW, "divisor latch, high", bank=1)
@@ -54,8 +54,8 @@ class UART16550(Device):
     OUT2 = Out("output 2: on the PC, opens the gate of INTR")
     INTR = Out("interrupt request, through the gate")
 
-    def __init__(self, send: Callable[[bytes], None]) -> None:
-        self.send = send
+    def __init__(self, send: Callable[[bytes], None], watched: Callable[[], bool] = always) -> None:
+        self.send, self.watched = send, watched
 
     def reset(self) -> None:
         super().reset()
@@ -71,6 +71,13 @@ class UART16550(Device):
         if not self.thri:
             self.thri = 1                           # empty again
             self.update()
+
+    def holds_THR(self) -> bool:
+        """Whether a write does no more than to send: the interrupt of the empty THR is pending or known to be off."""
+        return bool(self.thri) and not self.mcr & self.MCR.LOOP and not self.watched()
+
+    def collect_THR(self, data: bytes) -> None:
+        self.send(data)
 
     # The receiver
 
@@ -151,6 +158,9 @@ class UART16550(Device):
             self.update()
         return value
 
+    def holds_LSR(self) -> bool:
+        return not self.lsr & 0x9E
+
     def write_LCR(self, value: int) -> None:
         self.lcr = value
         self.select(value >> 7)                     # DLAB
@@ -195,6 +205,9 @@ class UART16550(Device):
             self.update()
         return value
 
+    def holds_MSR(self) -> bool:
+        return not self.msr & 0x0F
+
     # Interrupts
 
     def write_IER(self, value: int) -> None:
@@ -209,6 +222,9 @@ class UART16550(Device):
             self.thri = 0
             self.update()
         return value
+
+    def holds_IIR(self) -> bool:
+        return self.iir & 0x0F != EMPTY
 
     def update(self) -> None:
         """IIR and INTR follow everything else."""

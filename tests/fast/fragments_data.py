@@ -207,7 +207,7 @@ def fault(d: Draw) -> list[str]:
     if way == 7 and d.bits == 64:
         return ["mov rbx, 0x7fffffffffff", "inc rbx", f"{d.one('mov rax, [rbx]', 'mov [rbx], rax', 'add byte ptr [rbx + 8], 1')}"]
     if d.start.ring == 3:
-        return [d.one("cli", "hlt", "mov eax, cr0", "lmsw ax", "in al, 0x71", "wbinvd")]
+        return [d.one("cli", "hlt", f"mov {d.r}ax, cr0", "lmsw ax", "in al, 0x71", "wbinvd")]
     return ["mov ebx, 0x158", "mov fs, ebx", "push " + d.r + "ax", f"pop {d.r}cx"]
 
 

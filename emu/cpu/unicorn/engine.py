@@ -71,6 +71,8 @@ class UnicornEngine:
         at.check_after_reset(self._env)
         self._words[m.EPOCH >> 3] = 1
         self._layer = faster.install(self._handle, self._env, self._box, self._memory, techniques)
+        self._answers = Answers(self._box, self._fail) if "ports" in self._layer.on else None
+        self._turn: Callable[[], None] = self._answers.turn if self._answers else lambda: None
 
     def _views(self) -> None:
         env, cpu = self._env, self._cpu
@@ -170,36 +172,59 @@ class UnicornEngine:
     def _seal(self) -> None:
         """Fill the holes between the memories with MMIO, so that an access to nothing is an open bus and not a stop."""
         self._sealed = True
-        bus = self._native_bus if "mmio" in self._layer.on else self._open_bus
+        read, write = self._native_bus() if "mmio" in self._layer.on else self._open_bus()
+        fetch = self._code.place(hooks.always())
         for base, length in self._memory.holes():
-            bus(base, length)
+            library.map_mmio(self._handle, base, length, read, write)
+            library.hook(self._handle, unicorn_const.UC_HOOK_MEM_FETCH_PROT, fetch, base, base + length - 1)
         if "pages" not in self._layer.on:
             self._warm_up()
 
-    def _open_bus(self, base: int, length: int) -> None:
+    def _open_bus(self) -> tuple[int, int]:
+        """The callbacks that read and write device memory; they get the region's base."""
         read_table, write_table, words, cost = self._mmio.read, self._mmio.write, self._words, self.costs.mmio
-        budget = self._budget
+        budget, turn = self._budget, self._turn
 
-        def read(uc: int, offset: int, size: int, data: int) -> int:
+        def read(uc: int, offset: int, size: int, base: int | None) -> int:
             try:
+                turn()
                 words[m.MMIOS >> 3] += 1
                 budget[0] -= cost
-                return int(read_table[base + offset << 4 | size]())
+                return int(read_table[(base or 0) + offset << 4 | size]())
             except BaseException as error:
                 return self._fail(error)
 
-        def write(uc: int, offset: int, size: int, value: int, data: int) -> None:
+        def write(uc: int, offset: int, size: int, value: int, base: int | None) -> None:
             try:
+                turn()
                 words[m.MMIOS >> 3] += 1
                 budget[0] -= cost
-                write_table[base + offset << 4 | size](value)
+                write_table[(base or 0) + offset << 4 | size](value)
             except BaseException as error:
                 self._fail(error)
 
-        library.map_mmio(self._handle, base, length, self._address(library.MMIO_READ(read)),
-                         self._address(library.MMIO_WRITE(write)))
-        fetch = self._code.place(hooks.always())
-        library.hook(self._handle, unicorn_const.UC_HOOK_MEM_FETCH_PROT, fetch, base, base + length - 1)
+        return self._address(library.MMIO_READ(read)), self._address(library.MMIO_WRITE(write))
+
+    def _native_bus(self) -> tuple[int, int]:
+        """The same as thunks, which call Python where no answer is."""
+        assert self._answers
+        reads, writes = self._answers.serve(self._mmio, (m.MMIO_READS, m.MMIO_WRITES), native_mmio.place, blocks=False)
+
+        def read(key: int) -> int:
+            try:
+                return reads[key]()             # type: ignore[no-any-return]
+            except BaseException as error:
+                return self._fail(error)
+
+        def write(key: int, value: int) -> None:
+            try:
+                writes[key](value)
+            except BaseException as error:
+                self._fail(error)
+
+        self._lead(m.MMIO_IN, read, library.KEY_IN)
+        self._lead(m.MMIO_OUT, write, library.KEY_OUT)
+        return self._code.place(native_mmio.read()), self._code.place(native_mmio.write())
 
     def _warm_up(self) -> None:
         """Run two blocks: the EDGE hook misses every block until a first one has returned normally (uc->last_tb)."""
@@ -276,6 +301,7 @@ class UnicornEngine:
     def run(self) -> Stop:
         if not self._sealed:
             self._seal()
+        self._turn()
         budget = self._budget
         if budget[0] < KICKED:
             budget[0] += m.KICK                         # a start looks at the pins at any rate
@@ -285,6 +311,7 @@ class UnicornEngine:
             if budget[0] <= self._slack:
                 return Stop.DUE
             error = library.start(self._handle, self._eip.value, 0, 0, 0)
+            self._turn()
             if self._failure is not None:
                 failure, self._failure = self._failure, None
                 raise failure
@@ -368,6 +395,8 @@ class UnicornEngine:
             self._uc._Uc__finalizer()
             PATCHES.release()
             self._layer.close()
+            if self._answers:
+                self._answers.close()
             self._code.close()
             del self._words, self._budget
             self._box.close()

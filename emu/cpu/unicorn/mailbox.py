@@ -22,10 +22,9 @@ READS, WRITES, TSC_READS, MMIOS = 0x50, 0x58, 0x60, 0x68
 DELIVERING = 0x70               # what is on its way to a handler: 1 an INT n, 2 an exception or a hardware interrupt
 TSC_ON, SSE_ON, PAGES_ON = 0x78, 0x80, 0x88       # techniques of fast/ that this machine uses
 EDITOR, EPOCH = 0x90, 0x98      # the block editor's code; how often the TLB was flushed whole
-# fast/answers.py.  Tables (0: a technique is off); functions of (port << 4 | size[, value]), and for when PENDING is not 0
+# fast/answers.py.  Tables (0: a technique is off); functions of (key[, value]), LATE behind each for when PENDING
 PORT_READS, PORT_WRITES, MMIO_READS, MMIO_WRITES = 0x700, 0x708, 0x710, 0x718
-PORT_IN, PORT_OUT, PORT_IN_LATE, PORT_OUT_LATE = 0x720, 0x728, 0x730, 0x738
-MMIO_IN, MMIO_OUT, MMIO_IN_LATE, MMIO_OUT_LATE = 0x740, 0x748, 0x750, 0x758
+PORT_IN, PORT_OUT, MMIO_IN, MMIO_OUT, LATE = 0x720, 0x728, 0x730, 0x738, 0x20
 GENERATION, PENDING = 0x760, 0x768      # which answers count; whether something was kept for Python
 RING_AT, RING_END, RING_KEY, SEGMENT_AT, SEGMENT_END = 0x770, 0x778, 0x780, 0x788, 0x790
 MATCHED = 0x100                 # two counters for each rewriter of blocks: blocks rewritten, blocks left

@@ -51,7 +51,7 @@ def read() -> str:
         ret
     python:
         mov rdi, rsi
-        {call(m.MMIO_IN, m.MMIO_IN_LATE)}
+        {call(m.MMIO_IN)}
     """
 
 
@@ -68,5 +68,5 @@ def write() -> str:
     python:
         mov rdi, rsi
         mov rsi, rdx
-        {call(m.MMIO_OUT, m.MMIO_OUT_LATE)}
+        {call(m.MMIO_OUT)}
     """

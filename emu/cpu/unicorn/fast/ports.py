@@ -119,14 +119,14 @@ def collect() -> str:
     """
 
 
-def call(function: int, late: int) -> str:
+def call(function: int) -> str:
     """Jump to the machine's Python; it takes its turn first if something was kept for it."""
     return f"""
         cmp qword ptr [r11 + {m.PENDING:#x}], 0x0
         jne late
         jmp [r11 + {function:#x}]
     late:
-        jmp [r11 + {late:#x}]
+        jmp [r11 + {function + m.LATE:#x}]
     """
 
 
@@ -162,7 +162,7 @@ def key(size: int) -> str:
     """
 
 
-def _in(size: int, entry: int, none: int) -> Callable[[int], str]:
+def _in(size: int, name: str, entry: bytes) -> Callable[[int], str]:
     load = {1: "movzx eax, byte ptr [rcx]", 2: "movzx eax, word ptr [rcx]", 4: "mov eax, [rcx]"}[size]
     return lambda trampoline: f"""
         {machine(m.PORT_READS)}
@@ -186,13 +186,13 @@ def _in(size: int, entry: int, none: int) -> Callable[[int], str]:
         ret
     python:
         mov edi, esi
-        {call(m.PORT_IN, m.PORT_IN_LATE)}
+        {call(m.PORT_IN)}
     original:
         mov rax, [rdi + 0x358]
         test rax, rax
-        mov r11, {entry + none:#x}
+        mov r11, {symbol(name) + 12 + entry[11]:#x}
         je empty
-        mov r11, {entry + len(_ENTRY_IN):#x}
+        mov r11, {symbol(name) + len(entry):#x}
         push r12
     empty:
         jmp r11
@@ -227,7 +227,7 @@ def _out(size: int) -> Callable[[int], str]:
         mov edi, esi
         {widen}
         mov esi, edx
-        {call(m.PORT_OUT, m.PORT_OUT_LATE)}
+        {call(m.PORT_OUT)}
     original:
         mov r11, {trampoline:#x}
         jmp r11
@@ -244,6 +244,6 @@ def entries() -> dict[str, tuple[bytes, Callable[[int], str]]]:
     made: dict[str, tuple[bytes, Callable[[int], str]]] = {}
     for letter, size in ("b", 1), ("w", 2), ("l", 4):
         name, start = f"cpu_in{letter}_x86_64", _ENTRY_IN_LONG if size == 4 else _ENTRY_IN
-        made[name] = start, _in(size, symbol(name), 12 + start[11])
+        made[name] = start, _in(size, name, start)
         made[f"cpu_out{letter}_x86_64"] = _ENTRY_OUT, _out(size)
     return made
