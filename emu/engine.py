@@ -137,6 +137,9 @@ class Engine(Protocol):
     def counters(self) -> dict[str, Any]:
         """blocks, port_reads, port_writes (int); exceptions, software_interrupts, interrupts ({vector: n})."""
 
+    def techniques(self) -> dict[str, Any]:
+        """What makes this engine faster, by name: on or off, or how much it does.  No part of the state."""
+
     def save(self) -> dict[str, Any]:
         """Every register in architectural terms, and the time; portable between processes and engines."""
 

@@ -22,6 +22,7 @@ def report(machine: Board) -> dict[str, Any]:
         "serial_bytes": machine.console.end,
         "serial_sha256": machine.console.sha256(),
         "state_sha256": machine.state_sha256(),
+        "techniques": machine.engine.techniques(),
         "notes": machine.notes,
     }
 

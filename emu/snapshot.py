@@ -24,7 +24,7 @@ from emu.boards.board import BadBoard, Board
 from emu.boards.console import LIMIT
 from emu.boards.pc import PC, START
 from emu.boards.tiny import Tiny
-from emu.device import Reg, State
+from emu.device import In, Reg, State
 from emu.engine import Costs, EngineError
 from emu.host.files import replacing
 from emu.loaders import Start
@@ -178,7 +178,7 @@ def _load(archive: zipfile.ZipFile) -> Board:
         for name, counts in counters.items():
             if isinstance(counts, dict):        # by vector; a name in JSON is a string
                 counters[name] = {int(vector): count for vector, count in counts.items()}
-        _check(machine, value["state"]["chips"])
+        _check(machine, value["state"])
         machine.restore(value["state"], {
             name: _pieces(archive, f"memory/{name}", len(memory)) for name, memory in machine.memories.items()})
     except BaseException:
@@ -187,17 +187,21 @@ def _load(archive: zipfile.ZipFile) -> Board:
     return machine
 
 
-def _check(machine: Board, chips: dict[str, Any]) -> None:
-    """Refuse what a chip would stumble over only when it runs: a register or a state of another kind than declared."""
+def _check(machine: Board, state: dict[str, Any]) -> None:
+    """Refuse what a chip would stumble over only when it runs: a register, state or pin of another kind than declared."""
     for name, chip in machine.chips.items():
-        for part in (*chip.parts(Reg), *chip.parts(State)):
-            value = chips[name][part.key]
+        for part in chip.declared.values():
+            value, good = state["chips"][name][part.key], True
             if isinstance(part, Reg):
                 good = isinstance(value, int) and 0 <= value < 1 << 8 * part.size
-            else:
+            elif isinstance(part, State):
                 good = value is None or part.reset is None or isinstance(value, type(part.reset))
+            elif isinstance(part, In):
+                good = all(isinstance(wires, int) for wires in value)
             if not good:
                 raise BadSnapshot(f"the snapshot is damaged ({name}: {part.name})")
+    if len(state["irqs"]) != len(machine.irqs) or not all(isinstance(count, int) for count in state["irqs"]):
+        raise BadSnapshot("the snapshot is damaged (irqs)")
 
 
 def _configuration(value: Any) -> Configuration:

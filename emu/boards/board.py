@@ -21,6 +21,24 @@ LOW_END = 0xE000_0000               # RAM below 4 GiB ends here at the latest; t
 HIGH = 1 << 32
 
 
+def nobody(data: bytes) -> None:
+    """Nobody listens."""
+
+
+def late(listener: Callable[[bytes], object]) -> Callable[[bytes], None]:
+    """The same listener, content to hear of many bytes at once, at the end of a slice at the latest."""
+    def hear(data: bytes) -> None:
+        listener(data)
+
+    hear.late = True                # type: ignore[attr-defined]
+    return hear
+
+
+def at_once(listener: Callable[[bytes], None]) -> bool:
+    """Whether a listener must hear of each byte when it is written."""
+    return listener is not nobody and not getattr(listener, "late", False)
+
+
 class BadBoard(ValueError):
     """A board that cannot be built: one line that says what and why."""
 
@@ -29,7 +47,8 @@ class Board(Machine):
     """A machine with RAM, a processor and a console.
 
     `memory` in bytes; `cpu` a model's name.  What the guest writes to its console goes to `console` and, as it is written,
-    to `on_output`; what it writes to the debug console at port E9h goes to `on_debug`.
+    to `on_output`; what it writes to the debug console at port E9h goes to `on_debug`.  A listener that need not hear of
+    each byte when it is written is wrapped in `late`: it costs the guest nothing.
     """
 
     smallest = 1 * MIB
@@ -42,8 +61,8 @@ class Board(Machine):
         self.costs = costs or Costs()
         self.irqs = [0] * 16                            # how often each request was acknowledged
         self.console = Console()
-        self.on_output: Callable[[bytes], None] = lambda data: None
-        self.on_debug: Callable[[bytes], None] = lambda data: None
+        self.on_output: Callable[[bytes], None] = nobody
+        self.on_debug: Callable[[bytes], None] = nobody
         self.start: Start | None = None
         self.ram = self.memory("ram", memory)
         self.on_reset = self._restart
@@ -53,6 +72,12 @@ class Board(Machine):
         for pin in (uart.cts, uart.dsr, uart.dcd):
             pin(1)
         return self.add("line1", SerialLine, uart.receive, lambda: uart.ready, lambda: uart.character_time)
+
+    def _listened(self) -> bool:
+        return at_once(self.on_output)
+
+    def _debugged(self) -> bool:
+        return at_once(self.on_debug)
 
     def written(self, data: bytes) -> None:
         """The console's UART sends `data`."""
@@ -203,7 +228,7 @@ class Board(Machine):
             if when is not None and when():
                 self.stop()
 
-        self.on_output, self.poll = output, between
+        self.on_output, self.poll = before if wanted is None else output, between
         try:
             return self.run(None if seconds is None else self.now + round(seconds * 1e9))
         finally:

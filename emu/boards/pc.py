@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from emu.boards.board import HIGH, LOW_END, MIB, RAM, RESERVED, Board
+from emu.boards.board import HIGH, LOW_END, MIB, RAM, RESERVED, Board, nobody
 from emu.chips.debugcon import DebugCon
 from emu.chips.debugexit import DebugExit
 from emu.chips.i8042 import I8042
@@ -29,7 +29,7 @@ class PC(Board):
     """`memory` in bytes; `rtc` the time at power-on; `debug` takes what is written to the debug console at port E9h."""
 
     def __init__(self, memory: int = 256 * MIB, cpu: str = "qemu64", costs: Costs | None = None, *,
-                 rtc: datetime = START, debug: Callable[[bytes], None] = lambda data: None) -> None:
+                 rtc: datetime = START, debug: Callable[[bytes], None] = nobody) -> None:
         super().__init__(memory, cpu, costs)
         self.on_debug = debug
         self.rtc_start = rtc
@@ -43,9 +43,9 @@ class PC(Board):
         kbc = add("kbc", I8042, keyboard, mouse, at=0x60)
         rtc_chip = add("rtc", MC146818, rtc, at=0x70)
         port92 = add("port92", Port92, at=0x92)
-        com1 = add("com1", UART16550, self.written, at=0x3F8)
+        com1 = add("com1", UART16550, self.written, self._listened, at=0x3F8)
         add("post", Post, at=0x80)
-        add("debugcon", DebugCon, lambda data: self.on_debug(data), at=0xE9)
+        add("debugcon", DebugCon, lambda data: self.on_debug(data), self._debugged, at=0xE9)
         add("debugexit", DebugExit, self.exit, at=0xF4)
         self._console(com1)
         for name, port in (("COM2", 0x2F8), ("COM3", 0x3E8), ("COM4", 0x2E8), ("LPT1", 0x378), ("LPT2", 0x278),

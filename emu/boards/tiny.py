@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from emu.boards.board import MIB, RAM, Board
+from emu.boards.board import MIB, RAM, Board, nobody
 from emu.chips.debugcon import DebugCon
 from emu.chips.debugexit import DebugExit
 from emu.chips.i8254 import I8254
@@ -17,15 +17,15 @@ class Tiny(Board):
     """`memory` in bytes; `debug` takes what is written to the debug console at port E9h."""
 
     def __init__(self, memory: int = 16 * MIB, cpu: str = "qemu64", costs: Costs | None = None, *,
-                 debug: Callable[[bytes], None] = lambda data: None) -> None:
+                 debug: Callable[[bytes], None] = nobody) -> None:
         super().__init__(memory, cpu, costs)
         self.on_debug = debug
         add = self.add
         pic2 = add("pic2", I8259, at=0xA0)
         pic1 = add("pic1", I8259, {2: self.counted(pic2.acknowledge, slave=True)}, at=0x20)
         pit = add("pit", I8254, (), at=0x40)
-        com1 = add("com1", UART16550, self.written, at=0x3F8)
-        add("debugcon", DebugCon, lambda data: self.on_debug(data), at=0xE9)
+        com1 = add("com1", UART16550, self.written, self._listened, at=0x3F8)
+        add("debugcon", DebugCon, lambda data: self.on_debug(data), self._debugged, at=0xE9)
         add("debugexit", DebugExit, self.exit, at=0xF4)
         self._console(com1)
         self.wire(

@@ -37,6 +37,12 @@ def main(arguments: list[str] | None = None) -> int:
         except BrokenPipeError:                         # ... | head
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)        # so that the interpreter's own flush is quiet, too
             return 141
+        except OSError as error:
+            if chosen.command == "boot":                # there it is none of the user's doing
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            say(f"standard output cannot be written: {error.strerror or error}")
+            return 2
         except KeyboardInterrupt:
             say(f"ended by {signals.caught.name if signals.caught else 'SIGINT'}")
             return signals.status

@@ -279,3 +279,6 @@ def _tell(options: argparse.Namespace, machine: Board, said: str, session: Sessi
         counters = machine.engine.counters()
         say(f"{counters['blocks']} blocks, {counters['port_reads']} port reads, {counters['port_writes']} port writes, "
             f"{sum(machine.irqs)} interrupts, {machine.resets} resets")
+        techniques = machine.engine.techniques()
+        say("techniques: " + (", ".join(name for name, on in techniques.items() if on and name != "plain core") or "none")
+            + (f" (the plain core runs: {techniques['plain core']})" if "plain core" in techniques else ""))

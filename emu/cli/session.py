@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from emu.boards.board import Board
+from emu.boards.board import Board, late
 from emu.cli.signals import Signals
 from emu.host.serial import Channel, Stdio
 from emu.machine import SLICE as LONGEST
@@ -53,10 +53,11 @@ class Session:
 
     def run(self) -> str:
         machine = self.machine
-        machine.on_output, machine.poll, machine.idle = self._output, self._poll, self._idle
+        watched = self.wanted is not None or self.player is not None
+        machine.on_output, machine.poll, machine.idle = self._output if watched else late(self._output), self._poll, self._idle
         if self.debug is not None:                      # on the console's own channel, in the order in which they came
             kept = self.pending if self.debug is self.channel else self.debugged
-            machine.on_debug = kept.extend
+            machine.on_debug = late(kept.extend)
         if self.player is not None:
             self.player.start()
         guest = self.limits.guest

@@ -24,7 +24,7 @@ class Row:
     """`engines` beside ours.  `result`: what the guest must print (None: anything but zero).
 
     `board` of ours: "pc"; "screen": a PC with RAM where the text screen is; "chip": the tiny board with a chip at port 80h
-    whose reads and writes are Python.  `workload`: the name in workloads.asm, if it is another.  `interrupts`: how many are
+    whose reads and writes are Python; "block": with one at 1F0h that moves sectors, and device memory that holds its value.  `workload`: the name in workloads.asm, if it is another.  `interrupts`: how many are
     taken, where that is what counts.
     """
 
@@ -63,9 +63,9 @@ ROWS = (
     Row("out", "1 M OUT to port 80h"),
     Row("in", "1 M IN from port 60h"),
     Row("outsb", "rep outsb, 1 MiB to port 80h", result=0x400000 + (256 << 10)),
-    Row("insw", "rep insw, 2 MiB from port 1F0h", result=0x400000 + (256 << 10)),
+    Row("insw", "rep insw, 2 MiB from port 1F0h", result=0x400000 + (256 << 10), board="block"),
     Row("mmio_write", "1 M stores to device memory"),
-    Row("mmio_read", "1 M loads from device memory"),
+    Row("mmio_read", "1 M loads from device memory", board="block"),
     Row("port_python_write", "1 M OUT to a chip's Python method", board="chip", workload="out"),
     Row("port_python_read", "1 M IN from a chip's Python method", board="chip", workload="port_read"),
     Row("int80", "200,000 INT 80h and IRET", result=200_000),

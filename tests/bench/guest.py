@@ -1,6 +1,6 @@
 """One workload in a process of its own: `python -m tests.bench.guest BOARD IMAGE`; prints {"seconds", "result"} as JSON.
 
-BOARD is "pc", "screen" or "chip" (see catalog.Row) for our machine, or "unicorn" for the library alone (bare.py).  The time
+BOARD is "pc", "screen", "chip" or "block" (see catalog.Row) for our machine, or "unicorn" for the library alone (bare.py).  The time
 is the process's user and system time between the guest's two marks, taken in the callback of port E9h.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from emu.boards.board import MIB, Board
 from emu.boards.pc import PC
 from emu.boards.tiny import Tiny
-from emu.device import RW, Device, Reg
+from emu.device import BLOCK, RW, VALUE, Device, R, Reg, State
 from emu.machine import End
 from tests.bench.marks import Marks
 
@@ -33,11 +33,45 @@ class Register(Device):
         return int(self.data)
 
 
+class Sectors(Device):
+    """A data port whose sectors never end: what remains of ATA when the words move."""
+
+    DATA = Reg(0, R, "the next word of the sector", size=2, native=BLOCK)
+    DONE = State(0, "bytes of the sector that were read")
+
+    def __init__(self) -> None:
+        self.sector = bytearray(range(256)) * 2
+
+    def read_DATA(self) -> int:
+        done: int = self.done
+        self.done = (done + 2) % len(self.sector)
+        return int.from_bytes(self.sector[done:done + 2], "little")
+
+    def block_DATA(self, access: str) -> memoryview:
+        """All but the last word, which ends the sector."""
+        return memoryview(self.sector)[self.done:-2]
+
+    def moved_DATA(self, access: str, length: int) -> None:
+        self.done += length
+
+
+class Steady(Device):
+    """Device memory that holds its value."""
+
+    VALUE = Reg(0, R, "a value", size=4, reset=0x12345678, native=VALUE)
+
+
 def board(kind: str, marks: Marks) -> Board:
     """The machine for a row."""
     if kind == "chip":
         tiny = Tiny(MEMORY, debug=marks)
         tiny.add("register", Register, at=0x80)
+        return tiny
+    if kind == "block":
+        tiny = Tiny(MEMORY, debug=marks)
+        tiny.add("sectors", Sectors, at=0x1F0)
+        steady = tiny.add("steady", Steady)
+        tiny.mmio.place(steady, "at", 0xFEC00000)
         return tiny
     pc = PC(MEMORY, debug=marks)
     if kind == "screen":

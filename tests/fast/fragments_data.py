@@ -6,6 +6,7 @@ from tests.fast import world
 from tests.fast.fragments import POINTER, Draw, Fragment, define, statement
 
 MXCSR = [0x1F80, 0x1F80, 0x1FA0, 0x1FC0, 0x9F80, 0x9FC0, 0x3F80, 0x5F80, 0x7F80, 0xFFE0]
+PORTABLE_MXCSR = [value for value in MXCSR if not value & 0x8000]
 
 
 def string(d: Draw) -> list[str]:
@@ -128,7 +129,7 @@ def sse(d: Draw) -> list[str]:
     lines = []
     if d.chance(0.4):
         at = d.address()
-        lines += [f"mov dword ptr [{at}], {d.random.choice(MXCSR):#x}", f"ldmxcsr dword ptr [{at}]"]
+        lines += [f"mov dword ptr [{at}], {d.random.choice(PORTABLE_MXCSR if d.start.portable else MXCSR):#x}", f"ldmxcsr dword ptr [{at}]"]
     for _ in range(d.number_of(2, 6)):
         kind, t = d.number_of(0, 9), d.one("ps", "ss", "pd", "sd")
         if d.chance(0.4):
@@ -163,9 +164,10 @@ def x87(d: Draw) -> list[str]:
     depth = 0
     for _ in range(d.number_of(4, 10)):
         if depth < 2 or d.chance(0.25) and depth < 7:
-            lines.append(d.one("fld1", "fldz", "fldpi", "fldl2e", f"fld dword ptr [{d.r}bp - {d.number_of(0x780, 0x800):#x}]",
-                               f"fld qword ptr [{d.r}bp - {0x7C0 - 8 * d.number_of(0, 15):#x}]", f"fild dword ptr [{d.address()}]",
-                               f"fild qword ptr [{d.address()}]"))
+            lines.append(d.one("fld1", "fldz", f"fild dword ptr [{d.address()}]", f"fild qword ptr [{d.address()}]",
+                               *([f"fild word ptr [{d.address()}]"] if d.start.portable else
+                                 ["fldpi", "fldl2e", f"fld dword ptr [{d.r}bp - {d.number_of(0x780, 0x800):#x}]",
+                                  f"fld qword ptr [{d.r}bp - {0x7C0 - 8 * d.number_of(0, 15):#x}]"])))
             depth += 1
         elif d.chance(0.3):
             lines.append(d.one(f"fstp qword ptr [{d.address()}]", f"fstp dword ptr [{d.address()}]", f"fistp dword ptr [{d.address()}]",

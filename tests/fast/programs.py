@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from emu.assembler import assemble
 from tests.fast import world
 from tests.fast.fragments import FLOW, Draw
-from tests.fast.fragments_data import DATA, MXCSR, OURS_ONLY
+from tests.fast.fragments_data import DATA, MXCSR, OURS_ONLY, PORTABLE_MXCSR
 from tests.fast.world import Start
 
 KINDS = {**FLOW, **DATA, **OURS_ONLY}
@@ -63,11 +63,12 @@ class Program:
         return f"{self.start}\n{self.fragments}\n{sorted(self.without)}\n" + "\n".join(lines)
 
 
-def program(seed: int, kinds: list[str] | None = None, most: int = 12) -> Program:
+def program(seed: int, kinds: list[str] | None = None, most: int = 12, *, portable: bool = False) -> Program:
     """A program that a number names."""
     rng = random.Random(seed)
-    start = Start(rng.choice((32, 64)), rng.choice((0, 0, 3)), rng.getrandbits(32), rng.choice(MXCSR), rng.random() < 0.8)
-    kinds = kinds or COMMON
+    start = Start(rng.choice((32, 64)), rng.choice((0, 0, 3)), rng.getrandbits(32),
+                  rng.choice(PORTABLE_MXCSR if portable else MXCSR), rng.random() < 0.8, portable)
+    kinds = kinds or (COMMON if portable else [*KINDS])
     return Program(start, tuple((rng.choice(kinds), rng.getrandbits(32)) for _ in range(rng.randint(3, most))))
 
 

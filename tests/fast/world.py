@@ -39,6 +39,7 @@ class Start:
     seed: int                       # of the registers and the memory
     mxcsr: int = 0x1F80
     protect: bool = True            # CR0.WP
+    portable: bool = False          # only what every version of QEMU's translator does alike: see qemu.py
 
     @property
     def prefix(self) -> str:

@@ -265,6 +265,8 @@ class UnicornEngine:
 
     def reset(self) -> None:
         intr = self._request[0] & INTERRUPT_HARD
+        self._uc.ctl_flush_tb()                                         # memory may have changed, or be put in anew
+        self._memory.forget()
         library.VOID(at.read_u64(self._class))(self._cpu)                       # CPUClass.reset: F000:FFF0
         registers = self._registers
         registers.cr4 = 0                                               # the library presets what a user program needs

@@ -78,6 +78,10 @@ class Memory:
                     _invalidate(uc, ram, ram + min(page + PAGE, last) - start)
                 page += PAGE
 
+    def forget(self) -> None:
+        """No page holds code: every translation has been dropped."""
+        self.code_map[:] = bytes(len(self.code_map))
+
     def close(self) -> None:
         """Give the arena back, when nobody holds a part of it any more."""
         self.regions.clear()

@@ -61,10 +61,13 @@ class Layer:
     on: frozenset[str]
     code: Code | None = None
     box: m.Mailbox | None = None
+    why: str = ""           # the plain core runs instead of what was asked for
 
-    def report(self) -> dict[str, dict[str, int] | bool]:
+    def report(self) -> dict[str, dict[str, int] | bool | str]:
         """Each technique: whether it is on, or for a rewriter how many blocks it rewrote and left."""
-        counts: dict[str, dict[str, int] | bool] = {name: name in self.on for name in NAMES}
+        counts: dict[str, dict[str, int] | bool | str] = {name: name in self.on for name in NAMES}
+        if self.why:
+            counts["plain core"] = self.why
         for i, name in enumerate(REWRITERS):
             if name in self.on and self.box:
                 words = self.box.words
@@ -80,12 +83,26 @@ class Layer:
 
 
 def install(handle: int, env: int, box: m.Mailbox, memory: Memory, on: frozenset[str]) -> Layer:
-    """Give a machine its techniques: after its reset, before its first block.  Raises EngineError."""
+    """Give a machine its techniques: after its reset, before its first block.
+
+    Where the library is not as it should be, or the host gives no memory near the translations, the plain core runs.
+    """
     if not on:
         return Layer(on)
+    try:
+        return _install(handle, env, box, memory, on)
+    except EngineError as error:
+        return Layer(frozenset(), why=str(error))
+
+
+def _install(handle: int, env: int, box: m.Mailbox, memory: Memory, on: frozenset[str]) -> Layer:
     epilogue = read_u64(read_u64(handle + UC_TCG) + TCG_EPILOGUE)
     code = Code(16 * 4096, near=epilogue)
-    PATCHES.acquire()
+    try:
+        PATCHES.acquire()
+    except EngineError:
+        code.close()
+        raise
     words = box.words
     words[m.TSC_ON >> 3], words[m.SSE_ON >> 3], words[m.PAGES_ON >> 3] = "tsc" in on, "sse" in on, "pages" in on
     if "huge" in on:
