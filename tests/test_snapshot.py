@@ -29,7 +29,7 @@ def boot(*arguments):
 
 def report(path):
     value = json.loads(path.read_text())
-    for name in ("host_seconds", "notes"):              # notes are the host's: in the order in which it learned them
+    for name in ("host_seconds", "notes", "techniques"):        # what this process learned and translated, in its order
         value.pop(name)
     return value
 

@@ -98,7 +98,7 @@ def statement(d: Draw) -> list[str]:
     if kind <= 4:
         name = d.one("add", "adc", "sub", "sbb", "and", "or", "xor", "cmp", "test", "mov")
         if d.chance(0.5):
-            return [f"{name} {d.operand(size)}, {d.register(size)}" if not _mixed(d) else f"{name} eax, edx"]
+            return [f"{name} {d.operand(size)}, {d.register(size)}"]
         return [f"{name} {d.operand(size)}, {d.immediate(size)}"]
     if kind <= 6:
         return [f"{d.one('inc', 'dec', 'neg', 'not')} {d.operand(size)}"]
@@ -115,7 +115,7 @@ def statement(d: Draw) -> list[str]:
         size = d.wide()
         return [f"cmov{d.condition()} {d.register(size)}, {d.operand(size)}"]
     if kind == 11:
-        return [f"set{d.condition()} {_byte(d)}"]
+        return [f"set{d.condition()} {d.operand(1)}"]
     if kind == 12:
         size = d.wide()
         return [f"{d.one('bt', 'bts', 'btr', 'btc')} {d.operand(size)}, {d.number_of(0, 8 * size - 1)}", *define(d)]
@@ -144,20 +144,8 @@ def statement(d: Draw) -> list[str]:
         name = d.one(f"xadd {memory}, {d.register(size)}", f"cmpxchg {memory}, {d.register(size)}", f"xchg {memory}, {d.register(size)}",
                      f"lock add {memory}, {d.register(size)}", f"lock xadd {memory}, {d.register(size)}",
                      f"lock dec {memory}", f"cmpxchg8b qword ptr [{d.address()}]")
-        return [name] if _plain(name) else ["cmc"]
+        return [name]
     return [f"push {d.register(d.word)}", f"pop {d.register(d.word)}"]
-
-
-def _mixed(d: Draw) -> bool:
-    return False
-
-
-def _plain(text: str) -> bool:
-    return True
-
-
-def _byte(d: Draw) -> str:
-    return d.operand(1)
 
 
 def _wide(d: Draw, wide: int, small: int) -> str:
@@ -181,7 +169,6 @@ def divide(d: Draw) -> list[str]:
     divisor = d.operand(size)
     guard = []
     if d.chance(0.5):
-        guard = [f"and {POINTER[4]} ptr [{d.address()}], 0xff"]
         divisor = {1: "bl", 2: "bx", 4: "ebx", 8: "rbx"}[size]
         guard = [f"or {divisor}, {0x41 if size == 1 else 0x141}", d.one("xor edx, edx", "and edx, 0x3f", "cdq"),
                  *(["movzx eax, al"] if size == 1 else [])]
@@ -207,9 +194,8 @@ def loop(d: Draw) -> list[str]:
         d.fixed |= {"cx"}
         count = d.number_of(1, 40)
         body = [text for _ in range(d.number_of(1, 2)) for text in statement(d) if "cl" not in text]
-        # what writes RCX by another name is left out: the count must come to its end
-        body = [text for text in body if "cmpxchg8b" not in text]
-        return [f"mov ecx, {count}", f"{top}:", *body, f"{d.one('loop', 'loop', 'loope', 'loopne')} {top}"]
+        # LOOPE and LOOPNE that end because RCX is 0 leave stale flags in both translators: defined at once
+        return [f"mov ecx, {count}", f"{top}:", *body, f"{d.one('loop', 'loop', 'loope', 'loopne')} {top}", *define(d)]
     cell = d.cell()
     lines = [f"mov {cell}, {d.number_of(1, 60)}", f"{top}:", *statement(d)]
     if d.chance(0.5):
