@@ -15,7 +15,8 @@ import pytest
 import emu.chips
 from emu.bus import Bus
 from emu.clock import Clock
-from emu.device import Device, In, Out, Reg, out_pin
+from emu.device import BLOCK, RING, VALUE, Device, In, Out, R, Reg, W, out_pin
+from tests.fast.native import Native
 
 ACCESSES = 20_000
 RINGS = 300                     # alarms in one step, at most: a chip may be set to ring at every tick of its crystal
@@ -45,9 +46,13 @@ def nothing(*args: Any) -> int:
     return 0
 
 
+def never() -> bool:
+    return False
+
+
 # A chip that can be made without arguments, and that its host cannot stir, needs no line
 CASES: dict[str, Case] = {
-    "DebugCon": Case(lambda: (nothing,)),
+    "DebugCon": Case(lambda: (nothing, never)),
     "DebugExit": Case(lambda: (nothing,)),
     "I8042": Case(lambda: (Plug(), Plug())),
     "I8254": Case(lambda: ((0, 1, 2),)),
@@ -59,9 +64,8 @@ CASES: dict[str, Case] = {
                      lambda chip, rng: chip.cmos(rng.randrange(128), rng.randrange(256))),
     "Mouse": Case(stir=lambda chip, rng: rng.choice([chip.send, lambda: chip.receive(rng.randrange(256))])()),
     "Port61": Case(lambda: (nothing,)),
-    "Post": Case(lambda: (nothing,)),
     "SerialLine": Case(lambda: (nothing, lambda: True, lambda: 86_806), lambda chip, rng: chip.type(rng.randbytes(3))),
-    "UART16550": Case(lambda: (nothing,), lambda chip, rng: chip.receive(rng.randrange(256), rng.randrange(256))),
+    "UART16550": Case(lambda: (nothing, never), lambda chip, rng: chip.receive(rng.randrange(256), rng.randrange(256))),
 }
 
 
@@ -79,9 +83,9 @@ CHIPS = pytest.mark.parametrize("cls", chips(), ids=lambda cls: cls.__name__)
 
 
 class Subject:
-    """One chip, powered on at the time `now`, with all its blocks on a bus."""
+    """One chip, powered on at the time `now`, with all its blocks on a bus; `native`: the engine answers what it may."""
 
-    def __init__(self, cls: type[Device], now: int = 0) -> None:
+    def __init__(self, cls: type[Device], now: int = 0, native: bool = False) -> None:
         self.now = now
         self.clock = Clock(lambda: self.now)
         case = CASES.get(cls.__name__, Case())
@@ -101,6 +105,7 @@ class Subject:
             base = (i + 1) << 24
             self.bus.place(self.chip, block, base)
             self.addresses += [a for a in self.bus.claims if a >= base]
+        self.native = Native(self.bus) if native else None
         self.inputs = [pin for part in cls.parts(In) for pin in pins(self.chip, part)]
 
     def advance(self, ns: int) -> None:
@@ -113,7 +118,13 @@ class Subject:
             self.now = max(self.now, due)
             self.clock.ring(self.now)
 
-    def run(self, seed: str, accesses: int) -> None:
+    def read(self, entry: int) -> int:
+        return self.native.read(entry) if self.native else self.bus.read[entry]()
+
+    def write(self, entry: int, value: int) -> None:
+        self.native.write(entry, value) if self.native else self.bus.write[entry](value)
+
+    def run(self, seed: str, accesses: int, again: bool = False) -> None:
         """Do everything that can be done to a chip, at random; the log gets all that it answers."""
         rng = random.Random(seed)
         for _ in range(accesses):
@@ -122,10 +133,16 @@ class Subject:
                 size = rng.choice((1, 2, 4))
                 entry = rng.choice(self.addresses) << 4 | size
                 if what < 0.5:
-                    self.log.append(self.bus.read[entry]())
+                    self.log.append(self.read(entry))
                 else:
                     full = (1 << 8 * size) - 1
-                    self.bus.write[entry](rng.choice((rng.randint(0, full), rng.getrandbits(4), 0, full)))
+                    self.write(entry, rng.choice((rng.randint(0, full), rng.getrandbits(4), 0, full)))
+                if again and rng.random() < 0.7:                # as guests do: the same port, many times
+                    for _ in range(rng.randrange(1, 8)):
+                        self.log.append(self.read(entry)) if what < 0.5 else self.write(entry, rng.randrange(256))
+                    continue
+            if self.native:
+                self.native.turn()
             if what < 0.1 and self.inputs:
                 rng.choice(self.inputs)(rng.randrange(2))
             if 0.1 < what < 0.2:
@@ -212,6 +229,53 @@ def test_whatever_the_guest_does_a_chip_keeps_its_contract(cls):
         assert chip.save() == Subject(cls, subject.now).chip.save(), "reset equals fresh"
         subject.run(str(i), ACCESSES // 100)
     assert undeclared(chip) == made
+
+
+@CHIPS
+def test_what_is_declared_native_has_its_methods(cls):
+    registers = {reg.name: reg.native for reg in cls.parts(Reg)}
+    wanted = {VALUE: ("holds_",), RING: ("holds_", "collect_"), BLOCK: ("block_", "moved_"), "": ()}
+    for name in dir(cls):
+        for prefix in "holds_", "collect_", "block_", "moved_":
+            part = name.removeprefix(prefix)
+            if part != name and part.isupper():
+                assert prefix in wanted[registers[part]], name
+
+
+@CHIPS
+def test_a_chip_answered_natively_is_the_chip_answered_by_itself(cls):
+    plain, fast = Subject(cls), Subject(cls, native=True)
+    for subject in plain, fast:
+        subject.run("native", ACCESSES, again=True)
+    assert fast.native
+    fast.native.turn()
+    assert fast.log == plain.log
+    assert fast.chip.save() == plain.chip.save()
+    if any(reg.native for reg in cls.parts(Reg)):
+        assert fast.native.native > 100
+
+
+@CHIPS
+def test_what_holds_still_is_read_without_effect_and_what_is_collected_is_written_one_by_one(cls):
+    subject = Subject(cls)
+    rng = random.Random("still")
+    for i in range(500):
+        subject.run(f"still {i}", 10)
+        chip, log, saved = subject.chip, list(subject.log), subject.chip.save()
+        for reg in cls.parts(Reg):
+            read, write = chip.native(reg, R), chip.native(reg, W)
+            if read and read.kind == VALUE and read.holds():
+                reader = chip.reader(reg)
+                assert reader() == reader(), reg.name
+            if write and write.kind == RING and write.holds():
+                data = rng.randbytes(rng.randrange(1, 20))
+                one, all_ = twin(subject, saved), twin(subject, saved)
+                for byte in data:
+                    one.chip.writer(reg)(byte)
+                getattr(all_.chip, "collect_" + reg.name)(data)
+                assert one.chip.save() == all_.chip.save(), reg.name
+                assert one.log == all_.log == []
+        assert chip.save() == saved and subject.log == log, "to look is to change nothing"
 
 
 @CHIPS

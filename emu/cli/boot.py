@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import os
 import sys
@@ -58,6 +59,7 @@ def boot(options: argparse.Namespace, signals: Signals) -> int:
             with (_debug(None if both else options.debugcon) as debug, _channel(line, steps is not None, signals) as channel,
                   _flag_only(signals)):
                 session = Session(machine, channel, limits, signals, _realtime(options), channel if both else debug)
+                gc.freeze()                             # what lives now lives to the end: look at it no more
                 stop = session.run()
         except KeyboardInterrupt:                       # while a client was waited for
             stop = _signal_name(signals)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import random
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,12 +14,6 @@ from tests.fast import world
 
 LIMIT = 50_000_000                  # ns of virtual time: no program needs a tenth of it
 ENDED = Stop.HLT, Stop.DEAD, Stop.SHUTDOWN
-HAS_FAST = "fast" in inspect.signature(UnicornEngine).parameters
-
-
-def engine(fast: str, memory: int = world.SIZE) -> UnicornEngine:
-    """An engine with these techniques; before there are any, the plain one."""
-    return UnicornEngine(memory, fast=fast) if HAS_FAST else UnicornEngine(memory)
 
 
 @dataclass
@@ -39,7 +32,7 @@ class Machine:
     """A processor at ENTRY of a world."""
 
     def __init__(self, image: bytes, fast: str = "none") -> None:
-        self.engine = engine(fast)
+        self.engine = UnicornEngine(world.SIZE, fast=fast)
         self.ports: list[int] = []
         space = Space()
         for port, value in ((0x71, 0xFF), (0x170, 0xFFFF)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import random
-import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -63,7 +62,7 @@ class Program:
         return f"{self.start}\n{self.fragments}\n{sorted(self.without)}\n" + "\n".join(lines)
 
 
-def program(seed: int, kinds: list[str] | None = None, most: int = 12, *, portable: bool = False) -> Program:
+def program(seed: int, kinds: list[str] | None = None, *, most: int = 12, portable: bool = False) -> Program:
     """A program that a number names."""
     rng = random.Random(seed)
     start = Start(rng.choice((32, 64)), rng.choice((0, 0, 3)), rng.getrandbits(32),
@@ -110,8 +109,3 @@ def _fails(case: Program, fails: Callable[[Program], bool]) -> bool:
         return fails(case)
     except ValueError:                          # what is left does not assemble
         return False
-
-
-def labels(text: str) -> list[str]:
-    """The labels that a statement names."""
-    return re.findall(r"\bf\d+_\d+\b", text)

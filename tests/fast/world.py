@@ -27,7 +27,6 @@ LOG_ENTRIES = 200
 VECTORS = 0x34                      # 30h ends; 31h to 33h are only logged
 CODE32, CODE64, FLAT, USER32, USER64, TASK, BASED = 0x08, 0x10, 0x1B, 0x23, 0x2B, 0x30, 0x43
 BASED_AT = 0x1000                   # the base of the segment BASED
-FX_LAST = FX_RESULT + 6, FX_RESULT + 24     # FOP, FIP, FDP in a stored FXSAVE area
 
 
 @dataclass(frozen=True)

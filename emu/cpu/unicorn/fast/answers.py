@@ -174,7 +174,12 @@ class Answers:
 
     def _dropped(self, key: int, index: int, native: Native, writer: Callable[[int], None]) -> Callable[[int], None]:
         show = self._show
-        return lambda value: show(key, index, STEADY)
+
+        def write(value: int) -> None:
+            writer(value)
+            show(key, index, STEADY)
+
+        return write
 
     def _collected(self, key: int, index: int, native: Native, writer: Callable[[int], None]) -> Callable[[int], None]:
         holds, show = native.holds, self._show
