@@ -34,6 +34,14 @@ def assemble(source: str, address: int = 0, bits: int = 64) -> bytes:
     return _encode(list(_statements(source, "line")), address, bits)
 
 
+def assemble_plain(source: str, address: int) -> bytes:
+    """As `assemble`, in 64-bit mode, for code of labels, literals and registers only: nothing is checked or put right."""
+    code, error = _try([], address, 64, source)
+    if error:
+        return assemble(source, address)     # which says where the error is
+    return code
+
+
 def assemble_file(path: Path, defines: Mapping[str, int] | None = None, bits: int = 32) -> bytes:
     """A flat binary from one .asm file, its includes, and the symbols in `defines`.
 
@@ -278,9 +286,9 @@ def _encode(lines: list[_Line], address: int, bits: int) -> bytes:
     return code
 
 
-def _try(lines: list[_Line], address: int, bits: int) -> tuple[bytes, keystone.KsError | None]:
+def _try(lines: list[_Line], address: int, bits: int, text: str = "") -> tuple[bytes, keystone.KsError | None]:
     try:
-        code, _ = _assembler(bits).asm("\n".join(line.text for line in lines), address, as_bytes=True)
+        code, _ = _assembler(bits).asm(text or "\n".join(line.text for line in lines), address, as_bytes=True)
     except keystone.KsError as error:
         return b"", error
     return code or b"", None

@@ -18,7 +18,7 @@ def keeper() -> Iterator[None]:
     """One engine that stays open, and thunks that are assembled once: without them most of the time would go there."""
     engine = UnicornEngine(1 << 20)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(code, "assemble", functools.cache(code.assemble))
+        patch.setattr(code, "assemble_plain", functools.cache(code.assemble_plain))
         yield
     engine.close()
 

@@ -15,6 +15,6 @@ from emu.cpu.unicorn.engine import UnicornEngine
 def keeper() -> Iterator[None]:
     engine = UnicornEngine(1 << 20, fast="all")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(code, "assemble", functools.cache(code.assemble))
+        patch.setattr(code, "assemble_plain", functools.cache(code.assemble_plain))
         yield
     engine.close()

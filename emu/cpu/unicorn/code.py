@@ -12,7 +12,7 @@ import ctypes
 import mmap
 from collections.abc import Callable, Mapping
 
-from emu.assembler import assemble
+from emu.assembler import assemble_plain
 from emu.cpu.unicorn.layout import read_u64, slot, symbol, write_u64
 from emu.engine import EngineError
 
@@ -53,7 +53,7 @@ class Code:
 
     def place(self, source: str) -> int:
         """Assemble and keep; the address of the first instruction."""
-        return self.put(assemble(source, self.address + self.used))
+        return self.put(assemble_plain(source, self.address + self.used))
 
     def close(self) -> None:
         """Give the memory back; nothing may point here any more."""
