@@ -210,3 +210,44 @@ def test_a_guest_that_scans_all_addresses_does_not_fill_the_memory(bus, monkeypa
     assert len(bus.read) <= 100
     assert len(bus.write) <= 100
     assert len(bus.told) <= 100
+
+
+class Told(Device):
+    """Registers of which an engine may answer some."""
+
+    STATUS = Reg(0, R, "status", native="value")
+    TEXT = Reg(0, W, "text", native="ring")
+    DATA = Reg(2, RW, "data", size=2, native="block")
+    PLAIN = Reg(4, RW, "asked each time")
+    BANKED = Reg(4, R, "the same place", bank=1, native="value")
+
+    def holds_TEXT(self) -> bool:
+        return False
+
+    def collect_TEXT(self, data: bytes) -> None:
+        """Nothing."""
+
+    def block_DATA(self, access: str) -> None:
+        """Nothing to move."""
+
+    def moved_DATA(self, access: str, length: int) -> None:
+        """Nothing."""
+
+
+def test_an_engine_may_answer_what_is_declared_and_what_is_not_there():
+    bus, chip = Bus(), Told()
+    bus.place(chip, "at", 0x10)
+
+    def kind(address, size, access):
+        native = bus.native(address, size, access)
+        return native and native.kind
+
+    assert [kind(0x10, 1, "r"), kind(0x10, 1, "w")] == ["value", "ring"]
+    assert kind(0x12, 2, "r") == kind(0x12, 2, "w") == "block"
+    assert bus.native(0x10, 1, "r").holds() and not bus.native(0x10, 1, "w").holds()
+    assert kind(0x10, 2, "r") is kind(0x12, 1, "r") is kind(0x13, 1, "r") is kind(0x0F, 2, "r") is kind(0x14, 1, "r") is None
+    assert kind(0x20, 4, "r") == kind(0x0C, 4, "w") == "value"
+    rewired = []
+    bus.on_rewire.append(lambda: rewired.append(1))
+    chip.select(1)
+    assert rewired and kind(0x14, 1, "r") == "value" and kind(0x14, 1, "w") is None

@@ -267,3 +267,9 @@ def test_a_timer_calls_its_method_at_its_time(latch, time):
     time.now = 100
     time.clock.ring(time.clock.now)
     assert (latch.data, latch.full.level) == (0, 0)
+
+
+def test_a_ring_is_of_bytes_and_a_kind_is_one_that_exists():
+    for native, size in (("ring", 2), ("values", 1)):
+        with pytest.raises(ValueError, match="cannot be native"):
+            Reg(0, RW, "wrong", native=native, size=size)

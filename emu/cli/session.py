@@ -54,7 +54,8 @@ class Session:
     def run(self) -> str:
         machine = self.machine
         watched = self.wanted is not None or self.player is not None
-        machine.on_output, machine.poll, machine.idle = self._output if watched else late(self._output), self._poll, self._idle
+        machine.on_output = self._output if watched else late(self._output)
+        machine.poll, machine.idle = self._poll, self._idle
         if self.debug is not None:                      # on the console's own channel, in the order in which they came
             kept = self.pending if self.debug is self.channel else self.debugged
             machine.on_debug = late(kept.extend)

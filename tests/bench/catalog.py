@@ -24,8 +24,8 @@ class Row:
     """`engines` beside ours.  `result`: what the guest must print (None: anything but zero).
 
     `board` of ours: "pc"; "screen": a PC with RAM where the text screen is; "chip": the tiny board with a chip at port 80h
-    whose reads and writes are Python; "block": with one at 1F0h that moves sectors, and device memory that holds its value.  `workload`: the name in workloads.asm, if it is another.  `interrupts`: how many are
-    taken, where that is what counts.
+    whose reads and writes are Python; "block": with one at 1F0h that moves sectors, and device memory that holds its value.
+    `workload`: the name in workloads.asm, if it is another.  `interrupts`: how many are taken, where that is what counts.
     """
 
     name: str

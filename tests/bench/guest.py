@@ -1,7 +1,7 @@
 """One workload in a process of its own: `python -m tests.bench.guest BOARD IMAGE`; prints {"seconds", "result"} as JSON.
 
-BOARD is "pc", "screen", "chip" or "block" (see catalog.Row) for our machine, or "unicorn" for the library alone (bare.py).  The time
-is the process's user and system time between the guest's two marks, taken in the callback of port E9h.
+BOARD is "pc", "screen", "chip" or "block" (see catalog.Row) for our machine, or "unicorn" for the library alone (bare.py).
+The time is the process's user and system time between the guest's two marks, taken in the callback of port E9h.
 """
 
 from __future__ import annotations

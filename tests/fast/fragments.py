@@ -38,7 +38,8 @@ class Draw:
 
     def absolute(self, address: int) -> str:
         """`address` in brackets, by way of RBP: an absolute address would be relative to RIP."""
-        return f"{self.r}bp - {world.BASE - address:#x}" if address < world.BASE else f"{self.r}bp + {address - world.BASE:#x}"
+        sign = "-" if address < world.BASE else "+"
+        return f"{self.r}bp {sign} {abs(address - world.BASE):#x}"
 
     def one(self, *values):
         return self.random.choice(values)
@@ -82,7 +83,8 @@ class Draw:
 
     def immediate(self, size: int) -> str:
         bits = min(8 * size, 32)
-        value = self.one(self.random.getrandbits(bits), self.number_of(0, 8), (1 << bits - 1) - 1, 1 << bits - 1, (1 << bits) - 1)
+        top = 1 << bits - 1
+        value = self.one(self.random.getrandbits(bits), self.number_of(0, 8), top - 1, top, 2 * top - 1)
         if size == 8 and value >> 31:
             value -= 1 << 32                        # sign-extended
         return f"{value:#x}" if value >= 0 else f"-{-value:#x}"
@@ -108,7 +110,8 @@ def statement(d: Draw) -> list[str]:
         return [f"{d.one('movzx', 'movsx')} {_wide(d, wide, small)}"]
     if kind == 8:
         size = d.wide()
-        return [f"lea {d.register(size)}, [{d.register(d.word)} + {d.register(d.word)} * {d.one(1, 2, 4, 8)} + {d.immediate(1)}]"]
+        index = f"{d.register(d.word)} * {d.one(1, 2, 4, 8)}"
+        return [f"lea {d.register(size)}, [{d.register(d.word)} + {index} + {d.immediate(1)}]"]
     if kind == 9:
         return [f"bswap {d.register(d.one(4, d.word))}"]
     if kind == 10:
@@ -132,19 +135,21 @@ def statement(d: Draw) -> list[str]:
         return [f"{name} {d.operand(size)}, {d.one('cl', d.number_of(0, 8 * size + 3), 1)}", *define(d)]
     if kind == 17:
         size = d.one(4, d.word)
-        return [f"{d.one('shld', 'shrd')} {d.operand(size)}, {d.register(size)}, {d.one('cl', d.number_of(0, 31))}", *define(d)]
+        count = d.one("cl", d.number_of(0, 31))
+        return [f"{d.one('shld', 'shrd')} {d.operand(size)}, {d.register(size)}, {count}", *define(d)]
     if kind == 18:
         size = d.wide()
         return [d.one(f"imul {d.register(size)}, {d.operand(size)}", f"mul {d.operand(size)}", f"imul {d.operand(size)}",
-                      f"imul {d.register(size)}, {d.operand(size)}, {d.immediate(1)}") , *define(d)]
+                      f"imul {d.register(size)}, {d.operand(size)}, {d.immediate(1)}"), *define(d)]
     if kind == 19:
         return [d.one("cdq", "cwde", "cbw", "cwd", "lahf", "sahf", "cmc", "stc", "clc", "xchg eax, edx", "nop")]
     if kind == 20:
-        memory = d.memory(size)
-        name = d.one(f"xadd {memory}, {d.register(size)}", f"cmpxchg {memory}, {d.register(size)}", f"xchg {memory}, {d.register(size)}",
-                     f"lock add {memory}, {d.register(size)}", f"lock xadd {memory}, {d.register(size)}",
-                     f"lock dec {memory}", f"cmpxchg8b qword ptr [{d.address()}]")
-        return [name]
+        name = d.one("xadd", "cmpxchg", "xchg", "lock add", "lock xadd", "lock cmpxchg")
+        pair = f"{d.memory(size)}, {d.register(size)}"
+        if d.chance(0.2):       # at a block's start: in both translators it takes the flags from how they were last stored
+            start = d.label()
+            return [f"jmp {start}", f"{start}:", f"cmpxchg8b qword ptr [{d.address()}]"]
+        return [d.one(f"{name} {pair}", f"{name} {pair}", f"lock dec {d.memory(size)}")]
     return [f"push {d.register(d.word)}", f"pop {d.register(d.word)}"]
 
 
@@ -219,7 +224,8 @@ def call(d: Draw) -> list[str]:
         return [f"mov {POINTER[d.word]} ptr [{at}], {routine:#x}", f"call {POINTER[d.word]} ptr [{at}]", *define(d)]
     if way == 2:
         return [f"call {here}", f"jmp {end}", f"{here}:", *statement(d), d.one("ret", "ret 0"), f"{end}:"]
-    return [f"mov ecx, {here}", f"push {d.r}cx", f"mov ecx, {routine:#x}", f"push {d.r}cx", "ret", f"{here}:", *define(d)]
+    push = f"push {d.r}cx"
+    return [f"mov ecx, {here}", push, f"mov ecx, {routine:#x}", push, "ret", f"{here}:", *define(d)]
 
 
 def switch(d: Draw) -> list[str]:
@@ -246,13 +252,16 @@ def stack(d: Draw) -> list[str]:
         back = [d.register(d.word) for _ in registers]
         return [*(f"push {name}" for name in registers), *statement(d), *(f"pop {name}" for name in back)]
     if way == 1:
-        word = POINTER[d.word]
-        return [f"pushf{'q' if d.bits == 64 else 'd'}", f"and {word} ptr [{d.r}sp], 0xcd5",
-                f"xor {word} ptr [{d.r}sp], {d.one(1, 0x40, 0x80, 0x800, 0x400, 0x10)}", f"popf{'q' if d.bits == 64 else 'd'}"]
+        top, letter = f"{POINTER[d.word]} ptr [{d.r}sp]", "q" if d.bits == 64 else "d"
+        bit = d.one(1, 0x40, 0x80, 0x800, 0x400, 0x10)
+        return [f"pushf{letter}", f"and {top}, 0xcd5", f"xor {top}, {bit}", f"popf{letter}"]
     if way == 2:
         return [f"push {POINTER[d.word]} ptr [{d.address()}]", f"pop {POINTER[d.word]} ptr [{d.address()}]"]
-    return [f"mov {d.r}bx, {d.r}bp", f"enter {d.number_of(0, 64) & -8}, {d.number_of(0, 1)}", "leave", f"mov {d.r}bp, {d.r}bx"]
+    enter = f"enter {d.number_of(0, 64) & -8}, {d.number_of(0, 1)}"
+    return [f"mov {d.r}bx, {d.r}bp", enter, "leave", f"mov {d.r}bp, {d.r}bx"]
 
 
 Fragment = Callable[[Draw], list[str]]
-FLOW: dict[str, Fragment] = {"alu": alu, "divide": divide, "branch": branch, "loop": loop, "call": call, "switch": switch, "stack": stack}
+FLOW: dict[str, Fragment] = {
+    "alu": alu, "divide": divide, "branch": branch, "loop": loop, "call": call, "switch": switch, "stack": stack,
+}

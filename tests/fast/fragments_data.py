@@ -6,6 +6,11 @@ from tests.fast import world
 from tests.fast.fragments import POINTER, Draw, Fragment, define, statement
 
 MXCSR = [0x1F80, 0x1F80, 0x1FA0, 0x1FC0, 0x9F80, 0x9FC0, 0x3F80, 0x5F80, 0x7F80, 0xFFE0]
+CONVERSIONS = ["cvtps2pd", "cvtpd2ps", "cvtss2sd", "cvtsd2ss", "cvtdq2ps", "cvtps2dq", "cvttps2dq", "cvtdq2pd", "cvttpd2dq"]
+INTEGERS = ["paddd", "psubb", "pmuludq", "pmaddwd", "pxor", "pandn", "pcmpgtd", "packsswb", "punpcklbw", "psadbw",
+            "pavgb", "psllq"]
+X87 = ["fadd st(0), st(1)", "fsub st(0), st(1)", "fmul st(0), st(1)", "fdiv st(0), st(1)", "fdivr st(0), st(1)", "fsqrt",
+       "fchs", "fabs", "fxch st(1)", "fcomi st(0), st(1)", "fucomi st(0), st(1)"]
 PORTABLE_MXCSR = [value for value in MXCSR if not value & 0x8000]
 
 
@@ -31,8 +36,8 @@ def string(d: Draw) -> list[str]:
         prefix = bytes((d.one(0x64, 0x65, 0x2E, 0x36),))
     body = encode(repeat, name, size, prefix)
     if d.bits == 32 and d.chance(0.15) and name in ("movs", "stos"):
-        return [*lines, "mov ebx, es", "push ebx", f"mov ebx, {world.BASED:#x}", "mov es, ebx", body, "pop ebx", "mov es, ebx", "cld",
-                *define(d)]
+        return [*lines, "mov ebx, es", "push ebx", f"mov ebx, {world.BASED:#x}", "mov es, ebx", body,
+                "pop ebx", "mov es, ebx", "cld", *define(d)]
     lines.append(body)
     if d.chance(0.3):
         top, cell = d.label(), d.cell()
@@ -71,10 +76,11 @@ def rewrite(d: Draw) -> list[str]:
     base = d.one(0, world.ALIAS)
     if d.chance(0.4):
         at = world.ROUTINES + d.one(0, 0x20, 0xF80)
-        return [f"mov {d.r}si, {at + d.one(0, world.ALIAS):#x}", f"mov {d.r}di, {base + at:#x}", f"mov ecx, {d.number_of(1, 0x40)}",
-                "cld", encode("rep ", "movs", d.one(1, 4)), *_call(d, 0x20)]
+        return [f"mov {d.r}si, {at + d.one(0, world.ALIAS):#x}", f"mov {d.r}di, {base + at:#x}",
+                f"mov ecx, {d.number_of(1, 0x40)}", "cld", encode("rep ", "movs", d.one(1, 4)), *_call(d, 0x20)]
     byte = d.one(0x90, 0xF8, 0xF9, 0xF5, 0x98, 0x99)
-    return [*_call(d, 0x60), f"mov {d.r}di, {base + world.ROUTINES + 0x60 + d.number_of(0, 4):#x}", f"mov eax, {byte * 0x01010101:#x}",
+    target = base + world.ROUTINES + 0x60 + d.number_of(0, 4)
+    return [*_call(d, 0x60), f"mov {d.r}di, {target:#x}", f"mov eax, {byte * 0x01010101:#x}",
             f"mov ecx, {d.number_of(0, 12)}", "cld", encode("rep ", "stos", 1), *_call(d, 0x60)]
 
 
@@ -82,38 +88,30 @@ def _call(d: Draw, routine: int) -> list[str]:
     return [f"mov edx, {world.ROUTINES + routine + d.one(0, 0, world.ALIAS):#x}", f"call {d.r}dx"]
 
 
+def ahead(d: Draw) -> list[str]:
+    """An immediate changes just ahead of where the processor is, in the block that runs."""
+    at, base = d.label(), d.one(0, 0, world.ALIAS)
+    d.fixed.add("bx")
+    lines = [f"mov {d.r}bx, {at}", *([f"add {d.r}bx, {base:#x}"] if base else []), *statement(d),
+             f"mov dword ptr [{d.r}bx + 1], {d.random.getrandbits(31):#x}"]
+    lines += ["nop"] * d.number_of(0, 2)
+    return [*lines, f"{at}:", ".byte 0xB8, 1, 2, 3, 4", f"xor [{d.r}bp - 0x100], eax"]
+
+
 def patch(d: Draw) -> list[str]:
-    """An immediate or a conditional jump's target changes, between calls in a loop or just ahead in the same block."""
-    way = d.number_of(0, 4)
+    """An immediate or a conditional jump's target changes, between calls in a loop."""
+    way = d.number_of(1, 4)
     base = d.one(0, 0, world.ALIAS)
-    if way == 0:                                    # just ahead
-        at = d.label()
-        lines = [f"mov {d.r}bx, {at}", *([f"add {d.r}bx, {base:#x}"] if base else []), *statement_without_bx(d),
-                 f"mov dword ptr [{d.r}bx + 1], {d.random.getrandbits(31):#x}"]
-        lines += ["nop"] * d.number_of(0, 2)
-        return [*lines, f"{at}:", ".byte 0xB8, 1, 2, 3, 4", f"xor [{d.r}bp - 0x100], eax"]
     top, cell = d.label(), d.cell()
     routine, change = {
         1: (0x00, f"add dword ptr [{d.r}bx + 1], {d.number_of(1, 1 << 20)}"),
-        2: (0x20, f"xor byte ptr [{d.r}bx + 6], {d.one(2, 4, 6)}"),      # how far the jump goes: 0, 2, 4 or 6
+        2: (0x20, f"xor byte ptr [{d.r}bx + 6], 2"),                    # how far the jump goes
         3: (0xA0, f"xor byte ptr [{d.r}bx + 2], 1"),                    # JE, JNE
         4: (0xFFD, f"inc byte ptr [{d.r}bx + {d.one(1, 2, 3, 4)}]"),    # across two pages
     }[way]
-    if way == 2:
-        change = f"xor byte ptr [{d.r}bx + 6], 2"
-    lines = [f"mov {cell}, {d.number_of(2, 40)}", f"{top}:", f"mov edx, {world.ROUTINES + routine + d.one(0, 0, world.ALIAS):#x}",
-             f"mov ecx, {cell}", "and ecx, 7", f"call {d.r}dx", f"add [{d.r}bp - 0x80], eax", f"mov ebx, {base + world.ROUTINES + routine:#x}",
-             change]
-    if d.chance(0.4):
-        lines[-1:] = [f"test byte ptr [{d.absolute(0x1C000)}], 1", change]
+    lines = [f"mov {cell}, {d.number_of(2, 40)}", f"{top}:", f"mov ecx, {cell}", "and ecx, 7", *_call(d, routine),
+             f"add [{d.r}bp - 0x80], eax", f"mov ebx, {base + world.ROUTINES + routine:#x}", change]
     return [*lines, f"dec {cell}", f"jnz {top}"]
-
-
-def statement_without_bx(d: Draw) -> list[str]:
-    d.fixed.add("bx")
-    lines = statement(d)
-    d.fixed.discard("bx")
-    return lines
 
 
 def sse(d: Draw) -> list[str]:
@@ -124,12 +122,14 @@ def sse(d: Draw) -> list[str]:
         return f"xmm{d.number_of(0, top)}"
 
     def special() -> str:
-        return f"xmmword ptr [{d.r}bp - {0x800 - 256 * d.number_of(0, 15) - 16 * d.number_of(0, 11):#x}]".replace("- -", "+ ")
+        at = 256 * d.number_of(0, 15) + 16 * d.number_of(0, 11) - 0x800
+        return f"xmmword ptr [{d.r}bp {'-' if at < 0 else '+'} {abs(at):#x}]"
 
     lines = []
     if d.chance(0.4):
         at = d.address()
-        lines += [f"mov dword ptr [{at}], {d.random.choice(PORTABLE_MXCSR if d.start.portable else MXCSR):#x}", f"ldmxcsr dword ptr [{at}]"]
+        value = d.random.choice(PORTABLE_MXCSR if d.start.portable else MXCSR)
+        lines += [f"mov dword ptr [{at}], {value:#x}", f"ldmxcsr dword ptr [{at}]"]
     for _ in range(d.number_of(2, 6)):
         kind, t = d.number_of(0, 9), d.one("ps", "ss", "pd", "sd")
         if d.chance(0.4):
@@ -142,14 +142,15 @@ def sse(d: Draw) -> list[str]:
             lines.append(d.one(f"cmp{t} {x()}, {x()}, {d.number_of(0, 7)}", f"shufps {x()}, {x()}, {d.number_of(0, 255)}",
                                f"unpcklpd {x()}, {x()}", f"movhlps {x()}, {x()}"))
         elif kind == 7:
-            lines.append(d.one(f"ucomiss {x()}, {x()}", f"ucomisd {x()}, {x()}", f"comiss {x()}, {x()}", f"comisd {x()}, {x()}"))
+            lines.append(f"{d.one('ucomiss', 'ucomisd', 'comiss', 'comisd')} {x()}, {x()}")
             lines.append(f"set{d.condition()} byte ptr [{d.address()}]")
         elif kind == 8:
-            name = d.one("cvtps2pd", "cvtpd2ps", "cvtss2sd", "cvtsd2ss", "cvtdq2ps", "cvtps2dq", "cvttps2dq", "cvtdq2pd", "cvttpd2dq")
-            lines.append(d.one(f"{name} {x()}, {x()}", f"cvttsd2si {d.register(4)}, {x()}", f"cvtss2si {d.register(4)}, {x()}",
+            name = d.random.choice(CONVERSIONS)
+            lines.append(d.one(f"{name} {x()}, {x()}", f"cvttsd2si {d.register(4)}, {x()}",
+                               f"cvtss2si {d.register(4)}, {x()}",
                                f"cvtsi2sd {x()}, {d.register(4)}", f"movmskps {d.register(4)}, {x()}"))
         else:
-            lines.append(f"{d.one('paddd', 'psubb', 'pmuludq', 'pmaddwd', 'pxor', 'pandn', 'pcmpgtd', 'packsswb', 'punpcklbw', 'psadbw', 'pavgb', 'psllq')} {x()}, {x()}")
+            lines.append(f"{d.random.choice(INTEGERS)} {x()}, {x()}")
     lines.append(f"movups xmmword ptr [{d.address()}], {x()}")
     at = d.address()
     return [*lines, f"stmxcsr dword ptr [{at}]", f"and byte ptr [{at}], 0xc0"]      # without the exceptions' flags
@@ -163,19 +164,18 @@ def x87(d: Draw) -> list[str]:
         lines += [f"mov word ptr [{at}], {d.one(0x37F, 0x27F, 0x07F, 0xF7F, 0xB7F, 0x77F):#x}", f"fldcw word ptr [{at}]"]
     depth = 0
     for _ in range(d.number_of(4, 10)):
-        if depth < 2 or d.chance(0.25) and depth < 7:
+        if depth < 2 or (d.chance(0.25) and depth < 7):
             lines.append(d.one("fld1", "fldz", f"fild dword ptr [{d.address()}]", f"fild qword ptr [{d.address()}]",
                                *([f"fild word ptr [{d.address()}]"] if d.start.portable else
                                  ["fldpi", "fldl2e", f"fld dword ptr [{d.r}bp - {d.number_of(0x780, 0x800):#x}]",
                                   f"fld qword ptr [{d.r}bp - {0x7C0 - 8 * d.number_of(0, 15):#x}]"])))
             depth += 1
         elif d.chance(0.3):
-            lines.append(d.one(f"fstp qword ptr [{d.address()}]", f"fstp dword ptr [{d.address()}]", f"fistp dword ptr [{d.address()}]",
-                               f"fistp qword ptr [{d.address()}]", f"fstp tbyte ptr [{d.address()}]"))
+            name = d.one("fstp qword", "fstp dword", "fistp dword", "fistp qword", "fstp tbyte")
+            lines.append(f"{name} ptr [{d.address()}]")
             depth -= 1
         else:
-            lines.append(d.one("fadd st(0), st(1)", "fsub st(0), st(1)", "fmul st(0), st(1)", "fdiv st(0), st(1)", "fsqrt", "fchs", "fabs", "fxch st(1)",
-                               "frndint", "fdivr st(0), st(1)", "fcomi st(0), st(1)", "fucomi st(0), st(1)", f"fst qword ptr [{d.address()}]"))
+            lines.append(d.one(*X87, *([] if d.start.portable else ["frndint"]), f"fst qword ptr [{d.address()}]"))
     at = d.address()
     return [*lines, f"fnstsw word ptr [{at}]", f"and word ptr [{at}], 0x7f00", *define(d)]
 
@@ -202,12 +202,11 @@ def fault(d: Draw) -> list[str]:
         return ["xor ebx, ebx", f"div {d.one('bl', 'bx', 'ebx')}", *define(d)]
     if way == 6:
         back = d.label()
-        where = d.one(world.DEMAND + 8, 0x90000000 - 1, world.END + 0x123, 0x300)
-        if where == world.DEMAND + 8:
-            where = world.END + 0x2000
-        return [f"mov ecx, {back}", f"mov dword ptr [{d.absolute(world.RESUME)}], ecx", f"mov ecx, {where:#x}", f"jmp {d.r}cx", f"{back}:"]
+        where = d.one(world.END + 0x2000, 0x90000000 - 1, world.END + 0x123, 0x300)
+        return [f"mov ecx, {back}", f"mov dword ptr [{d.absolute(world.RESUME)}], ecx", f"mov ecx, {where:#x}",
+                f"jmp {d.r}cx", f"{back}:"]
     if way == 7 and d.bits == 64:
-        return ["mov rbx, 0x7fffffffffff", "inc rbx", f"{d.one('mov rax, [rbx]', 'mov [rbx], rax', 'add byte ptr [rbx + 8], 1')}"]
+        return ["mov rbx, 0x7fffffffffff", "inc rbx", d.one("mov rax, [rbx]", "mov [rbx], rax", "add byte ptr [rbx + 8], 1")]
     if d.start.ring == 3:
         return [d.one("cli", "hlt", f"mov {d.r}ax, cr0", "lmsw ax", "in al, 0x71", "wbinvd")]
     return ["mov ebx, 0x158", "mov fs, ebx", "push " + d.r + "ax", f"pop {d.r}cx"]
@@ -220,7 +219,8 @@ def interrupt(d: Draw) -> list[str]:
     word, q = POINTER[d.word], "q" if d.bits == 64 else "d"
     step = [text for _ in range(2) for text in statement(d) if "push" not in text and "pop" not in text]
     if d.chance(0.4):
-        step += [f"mov {d.r}di, {world.DATA + 0x1000:#x}", f"mov {d.r}si, {world.DATA + 0x1004:#x}", "mov ecx, 3", encode("rep ", d.one("movs", "stos"), 1)]
+        step += [f"mov {d.r}di, {world.DATA + 0x1000:#x}", f"mov {d.r}si, {world.DATA + 0x1004:#x}", "mov ecx, 3",
+                 encode("rep ", d.one("movs", "stos"), 1)]
     return ["cld", f"pushf{q}", f"or {word} ptr [{d.r}sp], 0x100", f"popf{q}", *step, f"pushf{q}",
             f"and {word} ptr [{d.r}sp], 0x8d5", f"popf{q}"]
 
@@ -228,8 +228,10 @@ def interrupt(d: Draw) -> list[str]:
 def port(d: Draw) -> list[str]:
     """Ports that answer, and string input; not on QEMU, whose ports are other ones."""
     d.fixed |= {"dx", "di"}
-    return [f"mov {d.r}di, {world.DATA + d.number_of(0, 0x6000):#x}", "cld", d.one("in al, 0x71", "out 0xE9, al", "in al, 0x33"),
-            *statement(d), "mov edx, 0x170", f"mov ecx, {d.number_of(0, 5)}", ".byte 0x66, 0xF3, 0x6D", f"in eax, {d.number_of(0, 255)}"]
+    return [f"mov {d.r}di, {world.DATA + d.number_of(0, 0x6000):#x}", "cld",
+            d.one("in al, 0x71", "out 0xE9, al", "in al, 0x33"), *statement(d),
+            "mov edx, 0x170", f"mov ecx, {d.number_of(0, 5)}", ".byte 0x66, 0xF3, 0x6D",    # rep insw
+            f"in eax, {d.number_of(0, 255)}"]
 
 
 def time(d: Draw) -> list[str]:
@@ -237,6 +239,8 @@ def time(d: Draw) -> list[str]:
     return ["rdtsc", *statement(d), f"add [{d.address()}], eax", "rdtsc", f"xor [{d.address()}], edx"]
 
 
-DATA: dict[str, Fragment] = {"string": string, "string2": string, "rewrite": rewrite, "patch": patch, "sse": sse, "sse2": sse,
-                             "x87": x87, "fault": fault, "fault2": fault, "interrupt": interrupt}
+DATA: dict[str, Fragment] = {
+    "string": string, "string2": string, "rewrite": rewrite, "ahead": ahead, "patch": patch, "sse": sse, "sse2": sse,
+    "x87": x87, "fault": fault, "fault2": fault, "interrupt": interrupt,
+}
 OURS_ONLY: dict[str, Fragment] = {"port": port, "time": time}

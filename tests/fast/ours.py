@@ -101,11 +101,8 @@ def run_moved(image: bytes, techniques: list[str], rng: random.Random) -> Outcom
 
 def differences(one: Outcome, other: Outcome, timed: bool = True) -> list[str]:
     """What is not equal, in words; an empty list if all is."""
-    found = []
-    names = sorted({*one.state, *other.state})
-    for name in names:
-        if one.state.get(name) != other.state.get(name) and (timed or name not in ("time", "counters")):
-            found.append(f"{name}: {one.state.get(name)} != {other.state.get(name)}")
+    found = [f"{name}: {one.state.get(name)} != {other.state.get(name)}" for name in sorted({*one.state, *other.state})
+             if one.state.get(name) != other.state.get(name) and (timed or name not in ("time", "counters"))]
     if one.stop is not other.stop:
         found.append(f"stop: {one.stop} != {other.stop}")
     if timed and (one.counters, one.now) != (other.counters, other.now):
@@ -144,5 +141,6 @@ def where(address: int) -> str:
     if world.FX_RESULT <= address < world.FX_START:
         at = address - world.FX_RESULT
         return f"fxsave+{at}" if at < 160 else f"xmm{(at - 160) // 16}"
-    areas = {name: value for name, value in vars(world).items() if isinstance(value, int) and name.isupper() and value > 0x400}
+    areas = {name: value for name, value in vars(world).items()
+             if name.isupper() and isinstance(value, int) and value > 0x400}
     return max((value, name) for name, value in areas.items() if value <= address)[1]

@@ -55,7 +55,7 @@ class Program:
 
     def listing(self) -> str:
         """The program as it is assembled."""
-        code, statements = self.assembled
+        code, _ = self.assembled
         machine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64 if self.start.bits == 64 else capstone.CS_MODE_32)
         machine.skipdata = True
         lines = [f"{i.address:6x}  {i.bytes.hex():24} {i.mnemonic} {i.op_str}" for i in machine.disasm(code, world.CODE)]

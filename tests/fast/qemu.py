@@ -7,8 +7,10 @@ What the library's translator (QEMU 5.0) does otherwise than QEMU 7.2 is known, 
  - SSE sets no exception flags in MXCSR, x87 not all in the status word: `architectural` masks them;
  - MXCSR.FZ reaches the x87 and not SSE: Start.portable programs never set it;
  - FLD of a signalling NaN stays signalling, FLDPI and FLDL2E know no rounding: portable programs load integers;
+ - FRNDINT obeys the precision control in QEMU 7.2, as in no processor: portable programs have none;
  - the x87's last instruction and operand (FOP, FIP, FDP) are kept differently: masked;
- - LOOPE and LOOPNE that end because RCX is 0 leave stale flags: the flags are defined after them.
+ - LOOPE and LOOPNE that end because RCX is 0 leave stale flags: the flags are defined after them;
+ - CMPXCHG8B, in both, takes for the flags what was last stored of them: it stands at the start of a block.
 All else, with the flags that an instruction leaves undefined defined by the one after it, is equal.
 """
 
@@ -101,6 +103,7 @@ def architectural(memory: bytes) -> bytes:
     for start, length in ((world.EXIT, 4), (world.EXIT + 16, 4), (world.LEAVE_STACK - 0x80, 0x80), (world.FX_RESULT + 6, 18)):
         image[start:start + length] = bytes(length)
     image[world.FX_RESULT + 2] = 0
+    image[world.FX_RESULT + 3] &= 0x7F
     image[world.FX_RESULT + 24] &= 0xC0
     return bytes(image)
 

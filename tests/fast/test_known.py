@@ -34,15 +34,23 @@ def test_LOOPNE_that_ends_with_its_count_keeps_the_flags_of_the_operation_before
     assert one.r.rflags & 0x8D5 == 0x894                # OF SF AF PF
 
 
-@pytest.mark.xfail(strict=True, reason="a cut forgets that the rest of a block that changes itself runs instruction by instruction")
+@pytest.mark.xfail(strict=True, reason="QEMU 5.0 and 7.2: the helper of CMPXCHG8B is called before the flags are stored")
+@pytest.mark.parametrize("fast", FAST)
+def test_CMPXCHG8B_keeps_the_flags_but_ZF(guest, fast):
+    one = guest("mov edi, 0x12345678; jmp x; x: neg edi; cmpxchg8b qword ptr [ebx]; hlt", fast)
+    one.r.rbx = DATA
+    one.poke(DATA, 1)
+    assert one.run() in HALTED
+    assert one.r.rflags & 0x8D5 == 0x95                 # CF PF AF SF
+
+
+@pytest.mark.xfail(strict=True, reason="a cut forgets that a block that changes itself goes on by one instruction")
 @pytest.mark.parametrize("fast", FAST)
 def test_a_cut_after_a_store_into_the_block_that_runs_changes_no_count(guest, fast):
     def blocks(cut: int) -> int:
         one = guest("nop; mov byte ptr [ebx], 0x40; nop; hlt", fast)
         one.r.rbx = 0x9000 + 4
-        stop = Stop.DUE
-        while stop is Stop.DUE:
-            stop = one.run(cut)
+        assert any(one.run(cut) is not Stop.DUE for _ in range(100))
         return one.engine.counters()["blocks"]
 
     assert blocks(10) == blocks(10_000)

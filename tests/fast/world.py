@@ -47,8 +47,9 @@ class Start:
 
 SINGLES = [0, 1 << 31, 0x3F800000, 0xBF800000, 0x7F800000, 0xFF800000, 0x7FC00000, 0xFFC12345, 0x7F812345, 1, 0x807FFFFF,
            0x00800000, 0x7F7FFFFF, 0x33800000, 0x4B000001, 0xCF000000]
-DOUBLES = [0, 1 << 63, 0x3FF << 52, 0xBFF << 52, 0x7FF << 52, 0xFFF << 52, 0x7FF8 << 48, 0xFFF8000000012345, 0x7FF0000000012345,
-           1, 0x800FFFFFFFFFFFFF, 1 << 52, 0x7FEFFFFFFFFFFFFF, 0x3CA0000000000000, 0x4330000000000001, 0xC3E0000000000000]
+DOUBLES = [0, 1 << 63, 0x3FF << 52, 0xBFF << 52, 0x7FF << 52, 0xFFF << 52, 0x7FF8 << 48, 0xFFF8000000012345,
+           0x7FF0000000012345, 1, 0x800FFFFFFFFFFFFF, 1 << 52, 0x7FEFFFFFFFFFFFFF, 0x3CA0000000000000,
+           0x4330000000000001, 0xC3E0000000000000]
 
 
 def image(start: Start, code: bytes, statements: list[int], leave: int = HALT) -> bytearray:
@@ -66,7 +67,7 @@ def image(start: Start, code: bytes, statements: list[int], leave: int = HALT) -
         fx[at:at + 16] = rng.choice([rng.randbytes(16), struct.pack("<4I", *rng.sample(SINGLES, 4)),
                                      struct.pack("<2Q", *rng.sample(DOUBLES, 2))])
     world[FX_START:FX_START + 512] = fx
-    registers = [rng.choice([rng.getrandbits(64), rng.getrandbits(8), rng.getrandbits(31), 0, (1 << 64) - 1]) for _ in range(16)]
+    registers = [rng.choice([rng.getrandbits(64), rng.getrandbits(8), rng.getrandbits(31), 0, 2**64 - 1]) for _ in range(16)]
     registers[5] = BASE
     flags = rng.choice([0x2, 0x3, 0x8D7, 0x47, 0x93])
     selector = {(32, 0): CODE32, (64, 0): CODE64, (32, 3): USER32, (64, 3): USER64}[start.bits, start.ring]
@@ -103,7 +104,8 @@ def _fixed(bits: int) -> bytes:
     put(TSS + 0x66, struct.pack("<H", 0xFFFF))
     common = HANDLERS + 16 * VECTORS
     for vector in range(VECTORS):
-        gate = encode_gate(Gate("interrupt", bits, code, HANDLERS + 16 * vector, 3 if vector in (3, 4) or vector >= 0x30 else 0))
+        dpl = 3 if vector in (3, 4) or vector >= 0x30 else 0
+        gate = encode_gate(Gate("interrupt", bits, code, HANDLERS + 16 * vector, dpl))
         put(IDT + len(gate) * vector, gate)
         stub = (b"" if pushes_error_code(vector) else b"\x6A\0") + bytes((0x6A, vector, 0xE9))
         put(HANDLERS + 16 * vector, stub + struct.pack("<i", common - (HANDLERS + 16 * vector + len(stub) + 4)))

@@ -19,9 +19,7 @@ from emu.cpu.unicorn import fast as faster
 from emu.cpu.unicorn import helpers, hooks, library, stores
 from emu.cpu.unicorn import layout as at
 from emu.cpu.unicorn import mailbox as m
-from emu.cpu.unicorn.fast import mmio as native_mmio
-from emu.cpu.unicorn.fast import ports as native_ports
-from emu.cpu.unicorn.fast.answers import Answers
+from emu.cpu.unicorn.callbacks import Callbacks
 from emu.cpu.unicorn.code import Code, Patches
 from emu.cpu.unicorn.layout import symbol
 from emu.cpu.unicorn.memory import Memory, host_address
@@ -45,7 +43,6 @@ class UnicornEngine:
             raise EngineError(f"no CPU model named {model}; there are {', '.join(MODELS)}")
         self.costs = costs or Costs()
         techniques = faster.chosen(fast)
-        self._keep: list[Any] = []
         self._sealed = False
         self._failure: BaseException | None = None
         self._nmi = 0
@@ -71,8 +68,8 @@ class UnicornEngine:
         at.check_after_reset(self._env)
         self._words[m.EPOCH >> 3] = 1
         self._layer = faster.install(self._handle, self._env, self._box, self._memory, techniques)
-        self._answers = Answers(self._box, self._fail) if "ports" in self._layer.on else None
-        self._turn: Callable[[], None] = self._answers.turn if self._answers else lambda: None
+        self._callbacks = Callbacks(self._box, self._budget, self._layer.on, self._fail)
+        self._turn = self._callbacks.turn
 
     def _views(self) -> None:
         env, cpu = self._env, self._cpu
@@ -93,48 +90,9 @@ class UnicornEngine:
 
     def attach(self, ports: Space, mmio: Space, acknowledge: Callable[[], int],
                expired: Callable[[], bool] = lambda: True) -> None:
-        read, write = ports.read, ports.write
-        answers = self._answers
-        if answers:
-            read, write = answers.serve(ports, (m.PORT_READS, m.PORT_WRITES), native_ports.place, blocks=True)
-            acknowledge, expired = answers.before(acknowledge), answers.before(expired)
-
-        def port_in(key: int) -> int:
-            try:
-                return read[key]()              # type: ignore[no-any-return]
-            except BaseException as error:
-                return self._fail(error)
-
-        def port_out(key: int, value: int) -> None:
-            try:
-                write[key](value)
-            except BaseException as error:
-                self._fail(error)
-
-        def inta() -> int:
-            try:
-                return acknowledge()
-            except BaseException as error:
-                return self._fail(error)
-
-        def spent() -> int:
-            try:
-                return expired()
-            except BaseException as error:
-                return self._fail(error)
-
         self._mmio = mmio
-        if answers:
-            self._lead(m.PORT_IN, port_in, library.IN)
-            self._lead(m.PORT_OUT, port_out, library.OUT)
-        self._words[m.EXPIRED >> 3] = self._address(library.ASK(spent))
-        self._install(*(self._address(callback) for callback in (library.IN(port_in), library.OUT(port_out), library.ASK(inta))))
-
-    def _lead(self, field: int, function: Callable[..., Any], kind: Any) -> None:
-        """Let the thunks call `function`, by the field itself, and after a turn by the field that is late."""
-        assert self._answers
-        self._words[field >> 3] = self._address(kind(function))
-        self._words[field + m.LATE >> 3] = self._address(kind(self._answers.before(function)))
+        self._words[m.EXPIRED >> 3] = self._callbacks.ask(expired)
+        self._install(*self._callbacks.ports(ports), self._callbacks.ask(acknowledge))
 
     def _install(self, port_in: int, port_out: int, acknowledge: int) -> None:
         """Give this engine its own thunks; those of helpers.py serve all."""
@@ -172,59 +130,13 @@ class UnicornEngine:
     def _seal(self) -> None:
         """Fill the holes between the memories with MMIO, so that an access to nothing is an open bus and not a stop."""
         self._sealed = True
-        read, write = self._native_bus() if "mmio" in self._layer.on else self._open_bus()
+        read, write = self._callbacks.device_memory(self._mmio, self._code)
         fetch = self._code.place(hooks.always())
         for base, length in self._memory.holes():
             library.map_mmio(self._handle, base, length, read, write)
             library.hook(self._handle, unicorn_const.UC_HOOK_MEM_FETCH_PROT, fetch, base, base + length - 1)
         if "pages" not in self._layer.on:
             self._warm_up()
-
-    def _open_bus(self) -> tuple[int, int]:
-        """The callbacks that read and write device memory; they get the region's base."""
-        read_table, write_table, words, cost = self._mmio.read, self._mmio.write, self._words, self.costs.mmio
-        budget, turn = self._budget, self._turn
-
-        def read(uc: int, offset: int, size: int, base: int | None) -> int:
-            try:
-                turn()
-                words[m.MMIOS >> 3] += 1
-                budget[0] -= cost
-                return int(read_table[(base or 0) + offset << 4 | size]())
-            except BaseException as error:
-                return self._fail(error)
-
-        def write(uc: int, offset: int, size: int, value: int, base: int | None) -> None:
-            try:
-                turn()
-                words[m.MMIOS >> 3] += 1
-                budget[0] -= cost
-                write_table[(base or 0) + offset << 4 | size](value)
-            except BaseException as error:
-                self._fail(error)
-
-        return self._address(library.MMIO_READ(read)), self._address(library.MMIO_WRITE(write))
-
-    def _native_bus(self) -> tuple[int, int]:
-        """The same as thunks, which call Python where no answer is."""
-        assert self._answers
-        reads, writes = self._answers.serve(self._mmio, (m.MMIO_READS, m.MMIO_WRITES), native_mmio.place, blocks=False)
-
-        def read(key: int) -> int:
-            try:
-                return reads[key]()             # type: ignore[no-any-return]
-            except BaseException as error:
-                return self._fail(error)
-
-        def write(key: int, value: int) -> None:
-            try:
-                writes[key](value)
-            except BaseException as error:
-                self._fail(error)
-
-        self._lead(m.MMIO_IN, read, library.KEY_IN)
-        self._lead(m.MMIO_OUT, write, library.KEY_OUT)
-        return self._code.place(native_mmio.read()), self._code.place(native_mmio.write())
 
     def _warm_up(self) -> None:
         """Run two blocks: the EDGE hook misses every block until a first one has returned normally (uc->last_tb)."""
@@ -397,19 +309,13 @@ class UnicornEngine:
             self._uc._Uc__finalizer()
             PATCHES.release()
             self._layer.close()
-            if self._answers:
-                self._answers.close()
+            self._callbacks.close()
             self._code.close()
             del self._words, self._budget
             self._box.close()
-            self._keep.clear()
             self._memory.close()
             for part in (self._registers, self):        # their addresses lead nowhere now
                 object.__setattr__(part, "__class__", _Closed)
-
-    def _address(self, callback: Any) -> int:
-        self._keep.append(callback)
-        return library.address(callback)
 
 
 class _Closed:

@@ -15,11 +15,12 @@ bytes before it edits, and leaves what does not match; the report counts both.
 | tlb      | tlb.py      | a TLB that starts with 4,096 entries                     | 256, until the first flush
 | huge     | huge.py     | huge host pages under the translations                   | host TLB misses in translated code
 | tsc      | entries.py  | RDTSC at the helper's entry                              | through the hook list and a state search
-| ports    | ports.py    | IN and OUT at the entry; steady registers, rings, blocks | a list of hooks, a state search, and Python
+| ports    | ports.py    | IN and OUT at the entry; steady registers, rings, blocks | a hook list, a state search, and Python
 | mmio     | mmio.py     | the same for device memory; count and charge natively    | all of it Python's
 | sse      | sse.py      | add, sub, mul, div by the host's SSE                     | softfloat with libc's classification
 
-strings needs budget (it takes the place of its subtraction), mmio needs ports (answers.py); all others stand alone.
+strings needs budget (it takes the place of its subtraction), mmio needs ports; all others stand alone.  What a chip
+allows these two to answer is in answers.py, how they call its Python otherwise in calls.py.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ Bytes that are only collected go to one ring, with a segment {key, start} wherev
 kept.  `turn` hands them out before anything else in Python sees the machine: at the next callback, alarm, interrupt
 acknowledge, or return of `run`; also when the ring is full.
 
-An entry of a table is 64 bytes, at `place(key) * 64`: key (address << 4 | size), generation, kind, value or next byte, end.
+An entry of a table is 64 bytes, at `place(key) * 64`: key (address << 4 | size), generation, kind, value or next byte,
+end, and the function that serves the access, which calls.py calls; `Served` keeps it alive.
 Two places of the address space may share one; the one that was served last has it.
 """
 
@@ -25,8 +26,8 @@ from emu.cpu.unicorn import mailbox as m
 from emu.engine import Native, Space
 
 ENTRY, PLACES = 64, 4096                        # bytes of an entry; entries of a table
-KEY, GENERATION, KIND, VALUE, END = 0, 8, 16, 24, 32
-STEADY, RING, BLOCK = 1, 2, 3                   # kinds: KIND of an entry
+KEY, GENERATION, KIND, VALUE, END, FUNCTION = 0, 8, 16, 24, 32, 40
+CALL, STEADY, RING, BLOCK = range(4)            # kinds: KIND of an entry
 TABLE, BYTES, SEGMENTS = ENTRY * PLACES, 1 << 16, 1 << 15
 TABLES = m.PORT_READS, m.PORT_WRITES, m.MMIO_READS, m.MMIO_WRITES
 SIZE = len(TABLES) * TABLE + BYTES + SEGMENTS
@@ -36,13 +37,13 @@ CACHED = 1 << 16                                # functions; a guest that scans 
 class Served(dict[int, Any]):
     """Key -> the function that serves the access and leaves what may be answered natively; made at the first touch."""
 
-    def __init__(self, make: Callable[[int], Any]) -> None:
+    def __init__(self, make: Callable[[int], Any], forget: Callable[[], None]) -> None:
         super().__init__()
-        self.make = make
+        self.make, self.forget = make, forget
 
     def __missing__(self, key: int) -> Any:
         if len(self) >= CACHED:
-            self.clear()
+            self.forget()
         function = self[key] = self.make(key)
         return function
 
@@ -65,7 +66,8 @@ class Answers:
         self._empty()
         self._collect: dict[int, Callable[[bytes], None]] = {}
         self._blocks: dict[int, tuple[int, int, memoryview, Callable[[int], None]]] = {}
-        self._shown: set[int] = set()           # entries that may hold something
+        self._functions: dict[int, dict[int, int]] = {}         # index of an entry -> key -> function
+        self._served: list[Served] = []
 
     # -- Python has its turn
 
@@ -124,17 +126,19 @@ class Answers:
         first = [TABLES.index(field) * TABLE for field in fields]
         for field, offset in zip(fields, first, strict=True):
             self._box[field >> 3] = self._address + offset
-        served = Served(self._maker(space, "r", first[0], place, blocks)), Served(self._maker(space, "w", first[1], place, blocks))
-
-        def rewire() -> None:
-            for function in served:
-                function.clear()
-            for index in self._shown:
-                self._words[index] = 0
-            self._shown.clear()
-
-        space.on_rewire.append(rewire)
+        served = (Served(self._maker(space, "r", first[0], place, blocks), self._forget),
+                  Served(self._maker(space, "w", first[1], place, blocks), self._forget))
+        self._served += served
+        space.on_rewire.append(self._forget)
         return served
+
+    def _forget(self) -> None:
+        """Make every function anew, and let no entry point to one that is gone."""
+        for index in self._functions:
+            self._words[index] = 0
+        self._functions.clear()
+        for served in self._served:
+            served.clear()
 
     def _maker(self, space: Space, access: str, first: int, place: Callable[[int], int],
                blocks: bool) -> Callable[[int], Any]:
@@ -144,20 +148,21 @@ class Answers:
         def make(key: int) -> Any:
             function = (space.read if access == "r" else space.write)[key]
             native = space.native(key >> 4, key & 15, access)
-            if native is None or (native.kind == "block" and not blocks):
-                return function
             index = (first + place(key) * ENTRY) >> 3
-            self._shown.add(index)
-            return makers[native.kind](key, index, native, function)
+            if native is not None and (blocks or native.kind != "block"):
+                function = makers[native.kind](key, index, native, function)
+            self._functions.setdefault(index, {})[key] = id(function)
+            self._show(key, index, CALL)
+            return function
 
         return make
 
     def _show(self, key: int, index: int, kind: int, value: int = 0, end: int = 0) -> None:
-        if index not in self._shown:                # the access itself has changed what answers here
-            return
-        words = self._words
-        words[index + 1], words[index + 2] = self._box[m.GENERATION >> 3], kind
-        words[index + 3], words[index + 4], words[index] = value, end, key
+        function = self._functions.get(index, {}).get(key)
+        if function is not None:                    # or the access itself has changed what answers here
+            words = self._words
+            words[index], words[index + 1], words[index + 2] = key, self._box[m.GENERATION >> 3] if kind else 0, kind
+            words[index + 3], words[index + 4], words[index + 5] = value, end, function
 
     def _steady(self, key: int, index: int, native: Native, reader: Callable[[], int]) -> Callable[[], int]:
         holds, show, box = native.holds, self._show, self._box

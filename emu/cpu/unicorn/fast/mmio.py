@@ -4,15 +4,16 @@ Before, the region's callbacks are Python: each counts and charges with two read
 makes the key of the bus's table.  After, they are thunks (uc, offset, size[, value], base) that do this natively and look in
 the machine's tables (answers.py) as ports.py does, but for BLOCK; Python is called with the key for the rest.
 
-Gain: an access that is answered takes 0.15 of the time, one that Python serves 0.6.  Needs ports.  The library's own way to
-the callback, a search for the region and a lock, remains.
+Gain: an access that is answered takes 0.06 of the time: 0.6 of QEMU's.  Without it every access is Python's; it needs ports.
+The library's own way to the callback, a search for the region and of the guest's state, remains.
 """
 
 from __future__ import annotations
 
 from emu.cpu.unicorn import mailbox as m
+from emu.cpu.unicorn.fast import calls
 from emu.cpu.unicorn.fast.answers import KIND, PLACES, RING, VALUE
-from emu.cpu.unicorn.fast.ports import call, charge, collect, find
+from emu.cpu.unicorn.fast.ports import charge, collect, find
 from emu.cpu.unicorn.layout import CPU_OPAQUE, UC_CPU
 
 
@@ -49,9 +50,7 @@ def read() -> str:
     fresh:
         mov rax, [rax + {VALUE:#x}]
         ret
-    python:
-        mov rdi, rsi
-        {call(m.MMIO_IN)}
+        {calls.read(m.MMIO_IN)}
     """
 
 
@@ -65,8 +64,5 @@ def write() -> str:
         ret
     collect:
         {collect()}
-    python:
-        mov rdi, rsi
-        mov rsi, rdx
-        {call(m.MMIO_OUT)}
+        {calls.write(m.MMIO_OUT)}
     """
