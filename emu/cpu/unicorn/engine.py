@@ -1,7 +1,7 @@
 """Stock Unicorn 2.1.4 as a full-system processor: the `Engine` of emu.engine.
 
 One engine in UC_MODE_64 runs every mode of the processor.  What Unicorn took out of QEMU comes back as thunks (helpers.py,
-hooks.py, stores.py), on private structures that layout.py finds and proves.
+hooks.py, stores.py), on private structures that layout.py finds and proves; fast/ makes it fast and changes no run.
 What must never be used, and why: `timeout`, `count`, `until` and emu_stop from another thread (they run instructions twice
 or clobber CR2), MEM and CODE hooks (every access becomes slow), unmapping (stale TLB entries), uc_vmem_* (clobbers CR2).
 """
@@ -16,20 +16,19 @@ import unicorn
 from unicorn import unicorn_const, x86_const
 
 from emu.cpu.unicorn import fast as faster
-from emu.cpu.unicorn import helpers, hooks, library, stores
+from emu.cpu.unicorn import helpers, hooks, library, thunks
 from emu.cpu.unicorn import layout as at
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.callbacks import Callbacks
 from emu.cpu.unicorn.code import Code, Patches
 from emu.cpu.unicorn.layout import symbol
-from emu.cpu.unicorn.memory import Memory, host_address
+from emu.cpu.unicorn.memory import Memory
 from emu.cpu.unicorn.models import MODELS, hide_features
 from emu.cpu.unicorn.registers import Registers
 from emu.engine import Costs, EngineError, Space, Stop
 
 TRANSLATIONS = 128 << 20            # bytes of host code; a full buffer is emptied
-INTERRUPT_HARD = at.INTERRUPT_HARD
-KICK = m.KICK
+INTERRUPT_HARD, KICK = at.INTERRUPT_HARD, m.KICK
 KICKED, NOW = -(m.KICK // 2), m.KICK - 1        # a budget below is kicked; the time is what these bits say
 PATCHES = Patches(helpers.PATCHES)
 
@@ -45,9 +44,8 @@ class UnicornEngine:
         techniques = faster.chosen(fast)
         self._sealed = False
         self._failure: BaseException | None = None
-        self._nmi = 0
-        self._skipped = 0
-        self._slack = self.costs.block - 1
+        self._nmi, self._a20 = 0, 1
+        self._skipped, self._slack = 0, self.costs.block - 1
         self._memory = Memory(memory)
         self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64, MODELS[model])
         self._uc.ctl_set_tcg_buffer_size(TRANSLATIONS)
@@ -63,7 +61,6 @@ class UnicornEngine:
         self._code = Code()
         hide_features(self._env, model)
         self._views()
-        self._a20 = 1
         self.reset()
         at.check_after_reset(self._env)
         self._words[m.EPOCH >> 3] = 1
@@ -92,32 +89,8 @@ class UnicornEngine:
                expired: Callable[[], bool] = lambda: True) -> None:
         self._mmio = mmio
         self._words[m.EXPIRED >> 3] = self._callbacks.ask(expired)
-        self._install(*self._callbacks.ports(ports), self._callbacks.ask(acknowledge))
-
-    def _install(self, port_in: int, port_out: int, acknowledge: int) -> None:
-        """Give this engine its own thunks; those of helpers.py serve all."""
-        uc, box, memory, place = self._handle, self._box.address, self._memory, self._code.place
-        for instruction, thunk in {
-            x86_const.UC_X86_INS_IN: hooks.port_gate(box, m.READS, m.READ_NS, port_in),
-            x86_const.UC_X86_INS_OUT: hooks.port_gate(box, m.WRITES, m.WRITE_NS, port_out),
-            x86_const.UC_X86_INS_RDTSC: hooks.read_tsc(box, 0),
-            x86_const.UC_X86_INS_RDTSCP: hooks.read_tsc(box, at.TSC_AUX),
-        }.items():
-            library.hook_instruction(uc, instruction, place(thunk))
-        at.write_u64(uc + at.UC_STOP_INTERRUPT, place(hooks.deliver_exception(box)))
-        code_map, rom_map = host_address(memory.code_map), host_address(memory.rom_map)
-        fill, take = symbol("x86_cpu_tlb_fill_x86_64"), symbol("x86_cpu_exec_interrupt_x86_64")
-        ours = {
-            fill: place(stores.fill_tlb(fill, memory.address, memory.pages, code_map, rom_map,
-                                        host_address(memory.epochs), box + m.EPOCH)),
-            take: place(hooks.take_interrupt(box, acknowledge, take)),
-        }
-        for slot, function in at.class_slots(self._class).items():
-            if function in ours:
-                at.write_u64(slot, ours[function])
-        if "pages" not in self._layer.on:
-            new_block = place(stores.new_block(memory.address, memory.pages, code_map))
-            library.hook(uc, unicorn_const.UC_HOOK_EDGE_GENERATED, new_block)
+        thunks.install(self._handle, self._class, self._box.address, self._memory, self._code, "pages" not in self._layer.on,
+                       *self._callbacks.ports(ports), self._callbacks.ask(acknowledge))
 
     def memory(self, length: int) -> memoryview:
         return self._memory.take(length)
@@ -180,8 +153,7 @@ class UnicornEngine:
         self._uc.ctl_flush_tb()                                         # memory may have changed, or be put in anew
         self._memory.forget()
         library.VOID(at.read_u64(self._class))(self._cpu)                       # CPUClass.reset: F000:FFF0
-        registers = self._registers
-        registers.cr4 = 0                                               # the library presets what a user program needs
+        self._registers.cr4 = 0                                         # the library presets what a user program needs
         ctypes.c_uint32.from_address(self._env + at.TR + 20).value = 0x8900  # type 9: an inner-ring interrupt aborts on 0Bh
         ctypes.c_int32.from_address(self._cpu + at.CPU_EXCEPTION_INDEX).value = -1
         self._halted.value = self._stopped.value = self._nmi = 0

@@ -62,7 +62,7 @@ def _flush(original: int) -> str:
 
 
 def _reset_dirty(original: int) -> str:
-    """tlb_reset_dirty_by_vaddr(cpu, start, length), a scan of the whole TLB for each new block: pages.py makes it needless."""
+    """tlb_reset_dirty_by_vaddr(cpu, start, length), a scan of the TLB for each new block: pages.py makes it needless."""
     return f"""
         mov rax, [rdi + {CPU_OPAQUE:#x}]
         test rax, rax

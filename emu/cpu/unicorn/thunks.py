@@ -1,0 +1,43 @@
+"""Where the thunks of one machine are put: its hooks, and the slots of its own structures."""
+
+from __future__ import annotations
+
+from unicorn import unicorn_const, x86_const
+
+from emu.cpu.unicorn import hooks, library, stores
+from emu.cpu.unicorn import layout as at
+from emu.cpu.unicorn import mailbox as m
+from emu.cpu.unicorn.code import Code
+from emu.cpu.unicorn.layout import symbol
+from emu.cpu.unicorn.memory import Memory, host_address
+
+
+def install(uc: int, class_: int, box: int, memory: Memory, code: Code, edge: bool,
+            port_in: int, port_out: int, acknowledge: int) -> None:
+    """Give an engine its own thunks; those of helpers.py serve all.
+
+    `uc`, `class_` (CPUClass), `box` (mailbox), and the three callbacks are addresses; `edge`: hear of new blocks by a hook,
+    because no editor does.
+    """
+    place = code.place
+    for instruction, thunk in {
+        x86_const.UC_X86_INS_IN: hooks.port_gate(box, m.READS, m.READ_NS, port_in),
+        x86_const.UC_X86_INS_OUT: hooks.port_gate(box, m.WRITES, m.WRITE_NS, port_out),
+        x86_const.UC_X86_INS_RDTSC: hooks.read_tsc(box, 0),
+        x86_const.UC_X86_INS_RDTSCP: hooks.read_tsc(box, at.TSC_AUX),
+    }.items():
+        library.hook_instruction(uc, instruction, place(thunk))
+    at.write_u64(uc + at.UC_STOP_INTERRUPT, place(hooks.deliver_exception(box)))
+    code_map, rom_map = host_address(memory.code_map), host_address(memory.rom_map)
+    fill, take = symbol("x86_cpu_tlb_fill_x86_64"), symbol("x86_cpu_exec_interrupt_x86_64")
+    ours = {
+        fill: place(stores.fill_tlb(fill, memory.address, memory.pages, code_map, rom_map,
+                                    host_address(memory.epochs), box + m.EPOCH)),
+        take: place(hooks.take_interrupt(box, acknowledge, take)),
+    }
+    for slot, function in at.class_slots(class_).items():
+        if function in ours:
+            at.write_u64(slot, ours[function])
+    if edge:
+        new_block = place(stores.new_block(memory.address, memory.pages, code_map))
+        library.hook(uc, unicorn_const.UC_HOOK_EDGE_GENERATED, new_block)
