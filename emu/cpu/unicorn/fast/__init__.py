@@ -5,19 +5,19 @@ block for block.  `EMU_FAST=all|none|name,name` chooses (default: all).  The lib
 function; editor.py steps behind it and hands the fresh block, once, to the rewriters in this order.  A rewriter compares the
 bytes before it edits, and leaves what does not match; the report counts both.
 
-| name     | file        | what it does                                     | time, of that without it    | without it
-| -------- | ----------- | ------------------------------------------------ | --------------------------- | -----
-| budget   | budget.py   | a block's check is one subtraction in its head   | boot 0.88, tight loop 0.4   | a call of a thunk each
-| lookup   | lookup.py   | indirect jumps look in the jump cache themselves | boot 0.95, dispatcher 0.75  | a call into C each
-| branches | branches.py | a taken conditional branch is one host jump      | boot 0.95                   | jcc to a jmp
-| strings  | strings.py  | REP MOVS and STOS by the page                    | rep movsd 0.04              | a block for each element
-| pages    | pages.py    | the editor keeps the map of pages with code      | boot 0.94                   | a hook, scans of the TLB
-| tlb      | tlb.py      | a TLB that starts with 4,096 entries             | boot 0.94, paged sieve 0.35 | 256, until a flush
-| huge     | huge.py     | huge host pages under the translations           | boot 0.96                   | misses of the host's TLB
-| tsc      | entries.py  | RDTSC at the helper's entry                      | a read 0.1                  | hook list, state search
-| ports    | ports.py    | ports answered without Python; see answers.py    | IN, OUT 0.02 to 0.3         | a Python call each
-| mmio     | mmio.py     | the same for device memory                       | a load or store 0.05 to 0.2 | a Python call each
-| sse      | sse.py      | add, sub, mul, div by the host's SSE             | SSE loop 0.5                | softfloat
+| name     | file        | what it does                              | time, of that without it    | without it
+| -------- | ----------- | ----------------------------------------- | --------------------------- | ---
+| budget   | budget.py   | a block's check is a subtraction in place | boot 0.88, tight loop 0.4   | a call of a thunk each
+| lookup   | lookup.py   | indirect jumps look in the jump cache     | boot 0.95, dispatcher 0.75  | a call into C each
+| branches | branches.py | a taken branch is one host jump           | boot 0.95                   | jcc to a jmp
+| strings  | strings.py  | REP MOVS and STOS by the page             | rep movsd 0.04              | a block for each element
+| pages    | pages.py    | the editor keeps the map of code pages    | boot 0.94                   | a hook, scans of the TLB
+| tlb      | tlb.py      | a TLB that starts with 4,096 entries      | boot 0.94, paged sieve 0.35 | 256, until a flush
+| huge     | huge.py     | huge host pages under the translations    | boot 0.96                   | misses of the host's TLB
+| tsc      | entries.py  | RDTSC at the helper's entry               | a read 0.1                  | hook list, state search
+| ports    | ports.py    | ports answered without Python             | IN, OUT 0.02 to 0.3         | a Python call each
+| mmio     | mmio.py     | the same for device memory                | a load or store 0.05 to 0.2 | a Python call each
+| sse      | sse.py      | add, sub, mul, div by the host's SSE      | SSE loop 0.5                | softfloat
 
 strings needs budget (it takes the place of its subtraction), mmio needs ports; all others stand alone.  What a chip
 allows these two to answer is in answers.py, how they call its Python otherwise in calls.py.
