@@ -15,6 +15,7 @@ from emu.host.fetch import FetchError, fetch
 from tests.boot import APT
 
 pytestmark = [pytest.mark.boot, APT]
+NEEDS = {"strings": "budget,strings", "mmio": "ports,mmio"}
 COUNTS = ("stop", "guest_ns", "blocks", "interrupts", "exceptions", "port_reads", "port_writes", "tsc_reads", "serial_sha256",
           "state_sha256")
 
@@ -40,7 +41,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("image", ["debian-amd64", "debian-i386"])
-@pytest.mark.parametrize("fast", ["all", *(name if name != "strings" else "budget,strings" for name in NAMES)])
+@pytest.mark.parametrize("fast", ["all", *(NEEDS.get(name, name) for name in NAMES)])
 def test_a_technique_leaves_the_boot_as_the_plain_core_runs_it(image, fast, folder):
     plain, none = boot(image, "none", folder)
     assert not any(none.values())

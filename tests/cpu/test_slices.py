@@ -7,7 +7,7 @@ import random
 import pytest
 
 from emu.engine import Stop
-from tests.cpu.guest import DATA, HALTED, LONG, PAGED, PM32, Guest
+from tests.cpu.guest import CODE, DATA, HALTED, LONG, PAGED, PM32, Guest
 
 BUFFER, COPY = 0x100000, 0x110000
 WORK = """
@@ -148,3 +148,18 @@ def test_interrupts_at_the_same_times_give_the_same_run_however_it_is_cut(guest,
     left_alone = run(10**9)
     assert left_alone[3]["interrupts"][0x41] > 20
     assert run(10) == run(333) == left_alone
+
+
+@pytest.mark.parametrize("fast", ["none", "all"])
+def test_a_cut_after_a_store_into_the_block_that_runs_changes_no_count(fast, monkeypatch):
+    monkeypatch.setenv("EMU_FAST", fast)
+
+    def blocks(cut: int) -> int:
+        one = Guest(PM32, "nop; mov byte ptr [ebx], 0x40; nop; hlt", flags=2)
+        one.r.rbx = CODE + 4
+        assert any(one.run(cut) is not Stop.DUE for _ in range(100))
+        count = one.engine.counters()["blocks"]
+        one.engine.close()
+        return count
+
+    assert blocks(10) == blocks(10_000)

@@ -15,11 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from emu.cpu.unicorn.fast import NAMES, NEEDS, REWRITERS
 from tests.fast import qemu, world
 from tests.fast.ours import ENDED, Machine, compare_memory, differences, run_moved, run_ours
-from tests.fast.programs import KINDS, Program, program, programs, reduce
+from tests.fast.programs import Program, program, programs, reduce
 
 ALONE = [",".join(filter(None, (NEEDS.get(name), name))) for name in NAMES]
 WITHOUT = [",".join(name for name in NAMES if name != left) for left in NAMES]
-CUT = [kind for kind in KINDS if kind != "ahead"]       # a store into the block that runs: see test_known.py
 wants_qemu = pytest.mark.skipif(not qemu.QEMU, reason="qemu-system-x86_64 is not installed")
 
 
@@ -83,12 +82,12 @@ def test_programs_of_hypothesis_run_alike(case: Program) -> None:
 @pytest.mark.parametrize("fast", ["none", "all"])
 def test_programs_cut_into_slices_run_alike(fast: str) -> None:
     for seed in range(40):
-        hold(program(1000 + seed, CUT), lambda case, seed=seed: cut(case, seed, fast))
+        hold(program(1000 + seed), lambda case, seed=seed: cut(case, seed, fast))
 
 
 def test_programs_moved_between_engines_with_all_on_and_all_off_run_alike() -> None:
     for seed in range(15):
-        hold(program(2000 + seed, CUT, most=6), lambda case, seed=seed: moved(case, seed, ["all", "none"]))
+        hold(program(2000 + seed, most=6), lambda case, seed=seed: moved(case, seed, ["all", "none"]))
 
 
 @wants_qemu
@@ -114,9 +113,9 @@ def test_100_programs_run_alike_with_one_technique_alone_and_with_all_others(fas
 @pytest.mark.parametrize("first", range(30_000, 30_400, 100))
 def test_400_programs_cut_and_moved_run_alike(first: int) -> None:
     for seed in range(first, first + 100):
-        hold(program(seed, CUT), lambda case, seed=seed: cut(case, seed, "all"))
+        hold(program(seed), lambda case, seed=seed: cut(case, seed, "all"))
     for seed in range(first, first + 20):
-        hold(program(seed, CUT, most=6), lambda case, seed=seed: moved(case, seed, ["all", "none", *ALONE]))
+        hold(program(seed, most=6), lambda case, seed=seed: moved(case, seed, ["all", "none", *ALONE]))
 
 
 @pytest.mark.long

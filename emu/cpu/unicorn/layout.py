@@ -66,6 +66,7 @@ TLB_NOTDIRTY, TLB_MMIO, TLB_INVALID, TLB_DISCARD_WRITE = 0x400, 0x200, 0x800, 0x
 
 # TranslationBlock
 TB_PC, TB_CS_BASE, TB_FLAGS, TB_SIZE, TB_CFLAGS = 0, 8, 0x10, 0x14, 0x18
+CF_COUNT, CF_NOCACHE = 0x7FFF, 0x10000          # of its cflags
 TB_CODE, TB_CODE_SIZE = 0x20, 0x28              # the host code
 TB_RESET, TB_TARGET = 0x58, 0x60                # of goto_tb 0 and 1: u16 behind the jump (FFFFh: none), u64 of its rel32
 

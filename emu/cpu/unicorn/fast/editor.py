@@ -17,7 +17,8 @@ from types import ModuleType
 
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.code import Code
-from emu.cpu.unicorn.layout import BUDGET, CPU_ENV, CPU_OPAQUE, CPU_UC, symbol
+from emu.cpu.unicorn.helpers import is_single
+from emu.cpu.unicorn.layout import BUDGET, CPU_ENV, CPU_OPAQUE, CPU_UC, UC_TCG, symbol
 
 
 @dataclass(frozen=True)
@@ -123,11 +124,17 @@ def assemble(site: Site, wanted: list[tuple[str, ModuleType]], order: list[str])
 def spent(site: Site) -> str:
     """Where a block's head goes when the budget does not reach: called from translated code, with rbp = env.
 
-    As helpers.check_exit: give back what was charged, take back a kick, or ask the machine for more time.
+    As helpers.check_exit: give back what was charged; take back a kick, or ask the machine for more time.
     """
     return f"""
         add qword ptr [rbp + {BUDGET}], {site.cost:#x}
         sub rsp, 0x8
+        mov rdx, [rbp - {CPU_ENV - CPU_UC:#x}]
+        {is_single(f"[rdx + {UC_TCG:#x}]", "[rsp + 0x8]")}
+        jne again
+        sub qword ptr [rbp + {BUDGET}], {site.cost:#x}
+        add rsp, 0x8
+        ret
     again:
         mov rdx, {(1 << 64) - m.KICK // 2:#x}
         cmp [rbp + {BUDGET}], rdx

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from emu.cpu.unicorn import mailbox as m
-from emu.cpu.unicorn.helpers import MAILBOX
 from emu.cpu.unicorn.layout import BUDGET, CR, HF_CPL, HFLAGS, TSC_AUX
+from emu.cpu.unicorn.privileged import MAILBOX
 
 
 def _read(aux: bool) -> Callable[[int], str]:

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from emu.cpu.unicorn import mailbox as m
-from emu.cpu.unicorn.helpers import MAILBOX
 from emu.cpu.unicorn.layout import SSE_STATUS
+from emu.cpu.unicorn.privileged import MAILBOX
 
 INEXACT, OTHERS = 0x20, 0x1F        # exception flags in MXCSR's order: PE; IE DE ZE OE UE
 ENTRY_PACKED = bytes.fromhex("4154 4c8da728030000 55 4889d5")
