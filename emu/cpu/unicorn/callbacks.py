@@ -39,8 +39,14 @@ class Callbacks:
         self._keep.append(callback)
         return library.address(callback)
 
-    def ask(self, function: Callable[[], int]) -> int:
+    def ask(self, function: Callable[[], int], code: Code) -> int:
         """The address of a function without arguments, which may change anything."""
+        if self._answers is None:
+            return self._asked(function)
+        self._keep.append(function)
+        return code.place(calls.ask(self._box.address, function, self._asked(function)))
+
+    def _asked(self, function: Callable[[], int]) -> int:
         turn, fail = self.turn, self._fail
 
         def asked() -> int:

@@ -88,9 +88,9 @@ class UnicornEngine:
     def attach(self, ports: Space, mmio: Space, acknowledge: Callable[[], int],
                expired: Callable[[], bool] = lambda: True) -> None:
         self._mmio = mmio
-        self._words[m.EXPIRED >> 3] = self._callbacks.ask(expired)
+        self._words[m.EXPIRED >> 3] = self._callbacks.ask(expired, self._code)
         thunks.install(self._handle, self._class, self._box.address, self._memory, self._code, "pages" not in self._layer.on,
-                       *self._callbacks.ports(ports), self._callbacks.ask(acknowledge))
+                       *self._callbacks.ports(ports), self._callbacks.ask(acknowledge, self._code))
 
     def memory(self, length: int) -> memoryview:
         return self._memory.take(length)

@@ -120,6 +120,35 @@ def write(field: int) -> str:
     """
 
 
+def ask(box: int, function: object, late: int) -> str:
+    """The code that calls a function without arguments, which may change anything; `late`: the callback to take instead
+    while something is kept for Python.  The function must be kept alive.
+    """
+    return f"""
+        mov r11, {box:#x}
+        cmp qword ptr [r11 + {m.PENDING:#x}], 0x0
+        jne late
+        inc qword ptr [r11 + {m.GENERATION:#x}]
+        {PUSH}
+        mov r13, r11
+        mov rbx, {id(function):#x}
+        {_c("PyObject_CallNoArgs", "rbx")}
+        mov r12, rax
+        test rax, rax
+        je failed
+        {_c("PyLong_AsUnsignedLongMask", "r12")}
+        mov rbx, rax
+        {_c("Py_DecRef", "r12")}
+        mov rax, rbx
+        {POP}
+        ret
+        {_FAILED}
+    late:
+        mov rax, {late:#x}
+        jmp rax
+    """
+
+
 def raised(box: m.Mailbox, fail: Callable[[BaseException], int]) -> Callable[[], int]:
     """The callback that fetches what a function has raised."""
     restore = ctypes.pythonapi.PyErr_Restore
