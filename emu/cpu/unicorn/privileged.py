@@ -43,6 +43,17 @@ def _load_flat(segment: int, selector: str, attributes: int) -> str:
     """
 
 
+def _load_code() -> str:
+    """CS from the selector in R13D: 64-bit code in long mode."""
+    return f"""
+        {_load_flat(CS, "r13d", CODE32)}
+        test dword ptr [rbx + {HFLAGS:#x}], {HF_LMA:#x}
+        je code32
+        mov dword ptr [rbx + {CS + 20:#x}], {CODE64:#x}
+    code32:
+    """
+
+
 def _leave_loop() -> str:
     """After a change of CS and EIP: recompute hflags, and let the main loop find the next block there."""
     return f"""
@@ -116,11 +127,7 @@ def syscall(trampoline: int) -> str:
         mov [rbx + {EFLAGS:#x}], rax
         shr r13, 0x20
         and r13d, 0xfffc
-        {_load_flat(CS, "r13d", CODE32)}
-        test dword ptr [rbx + {HFLAGS:#x}], {HF_LMA:#x}
-        je code32
-        mov dword ptr [rbx + {CS + 20:#x}], {CODE64:#x}
-    code32:
+        {_load_code()}
         add r13d, 0x8
         and r13d, 0xfffc
         {_load_flat(SS, "r13d", DATA32)}
@@ -157,11 +164,7 @@ def sysenter(trampoline: int) -> str:
         and r13d, 0xfffc
         je protection
         and dword ptr [rbx + {EFLAGS:#x}], 0xfffcfdff
-        {_load_flat(CS, "r13d", CODE32)}
-        test dword ptr [rbx + {HFLAGS:#x}], {HF_LMA:#x}
-        je code32
-        mov dword ptr [rbx + {CS + 20:#x}], {CODE64:#x}
-    code32:
+        {_load_code()}
         add r13d, 0x8
         {_load_flat(SS, "r13d", DATA32)}
         mov rax, [rbx + {SYSENTER_ESP:#x}]

@@ -43,6 +43,27 @@ _FAILED = f"""
 """
 
 
+# Return the number that a function has answered with, the object in R12 (0: it has raised something).
+_VALUE = f"""
+        test r12, r12
+        je failed
+        {_c("PyLong_AsUnsignedLongMask", "r12")}
+        mov rbx, rax
+        {_c("Py_DecRef", "r12")}
+        cmp rbx, -0x1
+        je doubtful
+    value:
+        mov rax, rbx
+        {POP}
+        ret
+    doubtful:
+        {_c("PyErr_Occurred")}
+        test rax, rax
+        je value
+        {_FAILED}
+"""
+
+
 def _late(field: int, arguments: str) -> str:
     """`unknown`: no entry; `late`: something was kept for Python, which takes its turn first.  Both by callbacks."""
     return f"""
@@ -72,22 +93,7 @@ def read(field: int) -> str:
         {_c("PyObject_CallNoArgs", "rbx")}
         mov r12, rax
         {_c("Py_DecRef", "rbx")}
-        test r12, r12
-        je failed
-        {_c("PyLong_AsUnsignedLongMask", "r12")}
-        mov rbx, rax
-        {_c("Py_DecRef", "r12")}
-        cmp rbx, -0x1
-        je doubtful
-    value:
-        mov rax, rbx
-        {POP}
-        ret
-    doubtful:
-        {_c("PyErr_Occurred")}
-        test rax, rax
-        je value
-        {_FAILED}
+        {_VALUE}
         {_late(field, "mov rdi, rsi")}
     """
 
@@ -134,15 +140,7 @@ def ask(box: int, function: object, late: int) -> str:
         mov rbx, {id(function):#x}
         {_c("PyObject_CallNoArgs", "rbx")}
         mov r12, rax
-        test rax, rax
-        je failed
-        {_c("PyLong_AsUnsignedLongMask", "r12")}
-        mov rbx, rax
-        {_c("Py_DecRef", "r12")}
-        mov rax, rbx
-        {POP}
-        ret
-        {_FAILED}
+        {_VALUE}
     late:
         mov rax, {late:#x}
         jmp rax

@@ -34,47 +34,40 @@ class Site:
     epochs: int
 
 
-def _generate(original: int) -> str:
+def _ours(work: str, original: int) -> str:
+    """`work`, with the mailbox in rax, for a CPUState of ours in rdi; then, or at `foreign`, the original."""
     return f"""
         mov rax, [rdi + {CPU_OPAQUE:#x}]
         test rax, rax
         je foreign
+        {work}
+    foreign:
+        mov rax, {original:#x}
+        jmp rax
+    """
+
+
+def _generate(original: int) -> str:
+    return _ours(f"""
         mov rax, [rax + {m.EDITOR:#x}]
         test rax, rax
         je foreign
         jmp rax
-    foreign:
-        mov rax, {original:#x}
-        jmp rax
-    """
+    """, original)
 
 
 def _flush(original: int) -> str:
     """tlb_flush(cpu): no page has a fast store entry after it."""
-    return f"""
-        mov rax, [rdi + {CPU_OPAQUE:#x}]
-        test rax, rax
-        je foreign
-        inc dword ptr [rax + {m.EPOCH:#x}]
-    foreign:
-        mov rax, {original:#x}
-        jmp rax
-    """
+    return _ours(f"inc dword ptr [rax + {m.EPOCH:#x}]", original)
 
 
 def _reset_dirty(original: int) -> str:
     """tlb_reset_dirty_by_vaddr(cpu, start, length), a scan of the TLB for each new block: pages.py makes it needless."""
-    return f"""
-        mov rax, [rdi + {CPU_OPAQUE:#x}]
-        test rax, rax
-        je foreign
+    return _ours(f"""
         cmp qword ptr [rax + {m.PAGES_ON:#x}], 0x0
         je foreign
         ret
-    foreign:
-        mov rax, {original:#x}
-        jmp rax
-    """
+    """, original)
 
 
 SLOTS = {
