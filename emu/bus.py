@@ -46,6 +46,8 @@ class Bus:
     def __init__(self, unclaimed: Callable[[str, int, int], None] | None = None, grain: int = 1) -> None:
         """`unclaimed(access, address, size)` is told what nobody claims, once for every `grain` addresses."""
         self.claims: dict[int, tuple[Device, str, int]] = {}
+        self.whole: dict[int, tuple[Device, str, Reg]] = {}         # by entry: registers that answer only whole
+        self.places: dict[tuple[Device, str], int] = {}
         self.absent: dict[int, str] = {}
         self.read = Table(self._reader)
         self.write = Table(self._writer)
@@ -54,17 +56,38 @@ class Bus:
         self.told: set[tuple[str, int]] = set()
         self.on_rewire: list[Callable[[], None]] = []
 
-    def place(self, device: Device, block: str, base: int) -> None:
-        """Let `device` answer for the registers of `block` from `base` on.  Raises ValueError on an overlap."""
-        claimed = {base + reg.offset + i for reg in device.parts(Reg) if reg.block == block for i in range(reg.size)}
-        if not claimed:
+    def place(self, device: Device, block: str, base: int, length: int = 0, yields: bool = False) -> None:
+        """Let `device` answer for the registers of `block` from `base` on, and for all of `length` bytes.
+
+        Raises ValueError on an overlap; one that `yields` leaves what is taken to who has it.
+        """
+        registers = [reg for reg in device.parts(Reg) if reg.block == block]
+        if not registers:
             raise ValueError(f"{device.name}: no registers in a block named {block}")
-        for address in sorted(claimed):
-            if address in self.claims:
+        claimed = {base + reg.offset + i for reg in registers for i in range(reg.size) if not reg.whole}
+        for address in sorted(claimed | set(range(base, base + length))):
+            if address not in self.claims:
+                self.claims[address] = device, block, base
+            elif not yields:
                 raise ValueError(f"{device.name} and {self.claims[address][0].name} both claim {address:#x}")
-            self.claims[address] = device, block, base
+        for reg in registers:
+            entry, claim = base + reg.offset << 4 | reg.size, (device, block, reg)
+            taken = any(self.claims.get((entry >> 4) + i, claim)[0] is not device for i in range(reg.size))
+            if not reg.whole or (yields and taken):
+                continue
+            if self.whole.setdefault(entry, claim) != claim and not yields:
+                raise ValueError(f"{device.name} and {self.whole[entry][0].name} both claim {entry >> 4:#x}")
+        self.places[device, block] = base
         if self.rewire not in device.on_rewire:
             device.on_rewire.append(self.rewire)
+        self.rewire()
+
+    def remove(self, device: Device, block: str) -> None:
+        """Let `device` no longer answer for `block`, which may be placed anew."""
+        del self.places[device, block]
+        for claims in self.claims, self.whole:
+            for key in [key for key, claim in claims.items() if claim[0] is device and claim[1] == block]:
+                del claims[key]
         self.rewire()
 
     def leave(self, first: int, length: int, name: str) -> None:
@@ -80,6 +103,9 @@ class Bus:
 
     def native(self, address: int, size: int, access: str) -> Native | None:
         """What an engine may do by itself at an access, from its first one on until `on_rewire`."""
+        whole = self._whole(address, size, access)
+        if whole is not None:
+            return whole[0].native(whole[1], access)
         claims = [self.claims.get(address + i) for i in range(size)]
         if not any(claims):
             return Native(VALUE)                    # all ones; nothing happens
@@ -90,6 +116,10 @@ class Bus:
         if reg is None or reg.size != size or base + reg.offset != address:
             return None
         return device.native(reg, access)
+
+    def _whole(self, address: int, size: int, access: str) -> tuple[Device, Reg] | None:
+        claim = self.whole.get(address << 4 | size)
+        return (claim[0], claim[2]) if claim is not None and access in claim[2].access else None
 
     def _find(self, address: int, access: str) -> tuple[Device, Reg | None, int] | None:
         claim = self.claims.get(address)
@@ -104,6 +134,8 @@ class Bus:
         return device, reg, address - base - (reg.offset if reg else 0)
 
     def _reader(self, address: int, size: int) -> Reader:
+        if (whole := self._whole(address, size, "r")) is not None:
+            return whole[0].reader(whole[1])
         pieces: list[tuple[Reader, int, int, int]] = []           # reader, shift right, mask, shift left
         done, claimed = 0, False
         while done < size:
@@ -111,7 +143,7 @@ class Bus:
             claimed |= found is not None
             if found is None or found[1] is None:
                 width = 1
-                pieces.append((ONES[1], 0, 0xFF, 8 * done))
+                pieces.append((ONES[1], 0, 0xFF if found is None else found[0].blank, 8 * done))
             else:
                 device, reg, inside = found
                 assert reg is not None
@@ -132,6 +164,8 @@ class Bus:
         return read
 
     def _writer(self, address: int, size: int) -> Writer:
+        if (whole := self._whole(address, size, "w")) is not None:
+            return whole[0].writer(whole[1])
         pieces: list[tuple[int, int, int]] = []                   # entry, shift right, mask
         done, claimed = 0, False
         while done < size:
@@ -165,4 +199,4 @@ class Bus:
         def write(value: int) -> None:
             writer(values[key] & ~(mask << shift) | value << shift)
 
-        return write
+        return (lambda value: writer(value << shift)) if reg.w1c else write

@@ -18,7 +18,7 @@ def placements(devices: Iterable[Device], *buses: Bus) -> Placed:
     """`devices` with the bases that they have on `buses`."""
     where: dict[Device, dict[str, int]] = {device: {} for device in devices}
     for bus in buses:
-        for device, block, base in bus.claims.values():
+        for (device, block), base in bus.places.items():
             where[device][block] = base
     return list(where.items())
 

@@ -87,27 +87,34 @@ class Reg(Part):
     """A register at `offset` bytes from the base of `block`, `size` bytes wide.
 
     `bits` draws it as the data sheet does: names from high to low, "0" where a bit is reserved.  `REG.NAME` is then that
-    bit's value, `mask` the bits that a write can change.  Where the selected bank (Device.select) declares nothing at an
-    offset, bank 0 shows through.
+    bit's value, `mask` the bits that a write can change (all that are drawn, unless it is given; the others then stay as
+    they are).  Where the selected bank (Device.select) declares nothing at an offset, bank 0 shows through.
+
+    `w1c`: of the bits of `mask`, a write clears those where it has a 1.  `whole`: it answers only accesses of exactly its
+    size at its address; all others meet what lies beneath, which may be another chip's.
     """
 
     def __init__(
         self, offset: int, access: str, doc: str, bits: str = "", *,
-        reset: int = 0, size: int = 1, bank: int = 0, block: str = "at", native: str = "",
+        reset: int = 0, size: int = 1, bank: int = 0, block: str = "at", native: str = "", mask: int | None = None,
+        w1c: bool = False, whole: bool = False,
     ) -> None:
         super().__init__(doc)
+        self.w1c, self.whole, self.hard = w1c, whole, mask is not None
         self.offset, self.access, self.reset, self.size, self.bank, self.block = offset, access, reset, size, bank, block
         if access not in (R, W, RW):                # a register named R or W hides the constant in its class body
             raise ValueError(f"{doc}: access {access!r} is not r, w or rw")
         if native not in ("", VALUE, RING, BLOCK) or (native == RING and size != 1):
             raise ValueError(f"{doc}: a register of {size} bytes cannot be native={native!r}")
+        if whole and bank:
+            raise ValueError(f"{doc}: a register that only answers whole is in bank 0")
         self.native = native
         drawn = bits.split()
         if drawn and len(drawn) != 8 * size:
             raise ValueError(f"{doc}: {len(drawn)} bits drawn, {8 * size} wanted")
         self.bits = drawn
         self.fields = {bit: 1 << (8 * size - 1 - i) for i, bit in enumerate(drawn) if bit != "0"}
-        self.mask = sum(self.fields.values()) if drawn else (1 << 8 * size) - 1
+        self.mask = mask if mask is not None else sum(self.fields.values()) if drawn else (1 << 8 * size) - 1
         vars(self).update(self.fields)              # plain attributes: chips ask for them at every access
 
     if TYPE_CHECKING:
@@ -206,10 +213,12 @@ P = TypeVar("P", bound=Part)
 class Device:
     """The base of every chip; see the module's text.
 
-    `Machine.add` (or a test) makes a chip, then calls `attach`, which resets it.
+    `Machine.add` (or a test) makes a chip, then calls `attach`, which resets it.  `blank` is what a byte reads as that
+    belongs to the chip (Bus.place, `length`) and to none of its registers.
     """
 
     declared: ClassVar[dict[str, Part]] = {}
+    blank: ClassVar[int] = 0xFF
     name = ""
     clock: Clock
     banks: dict[str, int]
@@ -271,7 +280,8 @@ class Device:
         """The register that an access of kind `access` ("r" or "w") at `offset` meets, if any."""
         found = None
         for reg in self.parts(Reg):
-            if reg.block == block and reg.offset <= offset < reg.offset + reg.size and access in reg.access:
+            if (reg.block == block and reg.offset <= offset < reg.offset + reg.size and access in reg.access
+                    and not reg.whole):
                 if reg.bank == self.banks[block]:
                     return reg
                 if reg.bank == 0:
@@ -296,7 +306,13 @@ class Device:
         def store(value: int) -> None:
             values[key] = value & mask
 
-        return store
+        def replace(value: int) -> None:
+            values[key] = values[key] & ~mask | value & mask
+
+        def clear(value: int) -> None:
+            values[key] &= ~(value & mask)
+
+        return clear if reg.w1c else replace if reg.hard else store
 
     def native(self, reg: Reg, access: str) -> Native | None:
         """What an engine may do by itself when `reg` is read ("r") or written ("w")."""

@@ -202,6 +202,76 @@ def test_a_block_that_is_not_declared_is_refused(bus, chip):
         bus.place(chip, "near", 0x200)
 
 
+class Wide(Device):
+    """As port CF8h: a double word, with other things beneath."""
+
+    WHOLE = Reg(0, RW, "answers double words", size=4, whole=True, reset=0x12345678, native="value")
+    BYTE = Reg(1, RW, "a byte beneath it")
+    CLEAR = Reg(4, RW, "ones clear", size=2, w1c=True, mask=0xF00F, reset=0xFFFF)
+    blank = 0
+
+
+@pytest.fixture
+def wide():
+    wide = Wide()
+    wide.attach("wide", Clock(lambda: 0))
+    return wide
+
+
+def test_a_register_that_answers_only_whole_leaves_the_rest_to_what_lies_beneath(bus, wide):
+    bus.place(wide, "at", 0x300)
+    write(bus, 0x301, 0x55)
+    assert (wide.byte, wide.whole) == (0x55, 0x12345678)
+    assert [read(bus, 0x300, 4), read(bus, 0x300, 2), read(bus, 0x301)] == [0x12345678, 0x55FF, 0x55]
+    write(bus, 0x300, 0xAABBCCDD, 4)
+    assert (wide.byte, wide.whole) == (0x55, 0xAABBCCDD)
+    assert bus.native(0x300, 4, "r").kind == "value" and bus.native(0x301, 1, "r") is None
+
+
+def test_two_registers_that_answer_only_whole_overlap_where_their_size_is_the_same(bus, wide):
+    other = Wide()
+    other.attach("other", Clock(lambda: 0))
+    bus.place(wide, "at", 0x300)
+    with pytest.raises(ValueError, match="other and wide both claim 0x301"):
+        bus.place(other, "at", 0x300)
+
+
+def test_of_a_register_that_ones_clear_a_narrow_write_clears_only_its_part(bus, wide):
+    bus.place(wide, "at", 0x300)
+    write(bus, 0x304, 0xFF)
+    assert wide.clear == 0xFFF0
+    write(bus, 0x305, 0x80)
+    assert wide.clear == 0x7FF0
+    write(bus, 0x304, 0xFFFF, 2)
+    assert wide.clear == 0x0FF0
+
+
+def test_a_place_may_have_a_length_beyond_its_registers(bus, wide, told):
+    bus.place(wide, "at", 0x300, 0x10)
+    write(bus, 0x308, 1, 4)
+    assert [read(bus, 0x308, 4), read(bus, 0x300), read(bus, 0x310)] == [0, 0, 0xFF]
+    assert told == [("r", 0x310, 1)]
+
+
+def test_a_block_that_is_removed_answers_no_more_and_may_be_placed_elsewhere(bus, wide):
+    bus.place(wide, "at", 0x300, 0x10)
+    write(bus, 0x300, 1, 4)
+    bus.remove(wide, "at")
+    assert read(bus, 0x300, 4) == 0xFFFFFFFF and read(bus, 0x301) == 0xFF
+    bus.place(wide, "at", 0x400)
+    assert read(bus, 0x400, 4) == 1
+    assert read(bus, 0x100) == 0                # the other chip's block at its place
+
+
+def test_a_block_that_yields_leaves_what_is_taken_to_who_has_it(bus, chip, wide):
+    chip.h = 0x7777
+    bus.place(wide, "at", 0x102, yields=True)
+    assert read(bus, 0x102, 2) == 0x7777
+    assert read(bus, 0x102, 4) == 0x7777 and read(bus, 0x106) == 0
+    bus.remove(wide, "at")
+    assert read(bus, 0x102, 2) == 0x7777
+
+
 def test_a_guest_that_scans_all_addresses_does_not_fill_the_memory(bus, monkeypatch):
     monkeypatch.setattr(bus_module, "CACHED", 100)
     for address in range(0x1000, 0x1200):

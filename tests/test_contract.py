@@ -104,7 +104,7 @@ class Subject:
         for i, block in enumerate(sorted(self.chip.banks)):
             base = (i + 1) << 24
             self.bus.place(self.chip, block, base)
-            self.addresses += [a for a in self.bus.claims if a >= base]
+            self.addresses += [a for a in (*self.bus.claims, *(key >> 4 for key in self.bus.whole)) if a >= base]
         self.native = Native(self.bus) if native else None
         self.inputs = [pin for part in cls.parts(In) for pin in pins(self.chip, part)]
 

@@ -103,6 +103,28 @@ def test_storage_keeps_only_the_bits_that_are_drawn(latch):
     assert latch.ctl == 0x83
 
 
+def test_bits_outside_of_a_given_mask_stay_as_they_are():
+    class Hard(Device):
+        SOME = Reg(0, RW, "some bits", "1 A B 0 0 0 0 C", reset=0xC1, mask=0x60)
+        ONES = Reg(1, RW, "ones clear", "A B C D 0 0 0 0", reset=0xFF, mask=0xC0, w1c=True)
+
+    hard = Hard()
+    hard.attach("hard", Clock(lambda: 0))
+    hard.writer(Hard.SOME)(0x3E)
+    hard.writer(Hard.ONES)(0x7F)
+    assert (hard.some, hard.ones) == (0xA1, 0xBF)
+
+
+def test_a_register_that_answers_only_whole_is_not_met_by_parts():
+    class Whole(Device):
+        WHOLE = Reg(0, RW, "a half word", size=2, whole=True)
+        UNDER = Reg(1, RW, "a byte")
+
+    assert Whole().register("at", 0, "r") is None and Whole().register("at", 1, "r") is Whole.UNDER
+    with pytest.raises(ValueError, match="only answers whole is in bank 0"):
+        Reg(0, RW, "banked", whole=True, bank=1)
+
+
 def test_methods_take_the_place_of_storage(latch):
     latch.writer(Latch.DATA)(5)
     assert latch.full.level == 1

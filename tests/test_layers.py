@@ -21,6 +21,7 @@ MAY = {
     "boards": "machine chips host cpu loaders x86 engine",
     "datasheet": "device bus",
 }
+BASES = {"pci"}         # of chips: what several parts have in common, and no part by itself, so that no board has one
 LIBRARIES = {"unicorn": "cpu", "keystone": "assembler"}
 FILES = sorted(HOUSE.rglob("*.py"))
 
@@ -54,6 +55,17 @@ def test_a_file_imports_only_what_its_room_may(path):
 @pytest.mark.parametrize("path", [f for f in FILES if room(f) == "chips"], ids=lambda path: path.stem)
 def test_chips_never_import_each_other(path):
     for name in imports(path):
-        if name.startswith("emu.chips."):
+        if name.startswith("emu.chips.") and name.split(".")[2] not in BASES:
             module = HOUSE / "chips" / (name.split(".")[2] + ".py")
             assert "Device)" not in module.read_text(), f"{path.name} imports the chip in {module.name}"
+
+
+@pytest.mark.parametrize("base", sorted(BASES))
+def test_a_base_of_chips_imports_no_chip_and_no_board_adds_it(base):
+    path = HOUSE / "chips" / (base + ".py")
+    assert not [name for name in imports(path) if name.startswith("emu.chips.")]
+    classes = {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)}
+    for board in (HOUSE / "boards").glob("*.py"):
+        for node in ast.walk(ast.parse(board.read_text())):
+            if isinstance(node, ast.Call):
+                assert not classes & {arg.id for arg in [node.func, *node.args] if isinstance(arg, ast.Name)}, board.name
