@@ -166,10 +166,11 @@ def test_the_manifest_names_the_debian_installers():
 @pytest.mark.parametrize("image", manifest.entries().values(), ids=lambda image: image.name)
 def test_an_entry_says_what_was_tested(image):
     assert image.what and image.licence and image.origin.version and image.tests
-    assert image.origin.download > 0
+    made = image.origin.source == "recipe"
+    assert made or image.origin.download > 0
     assert 0 < image.minimum <= image.memory <= 4 << 30
     for member in image.files.values():
-        assert re.fullmatch("[0-9a-f]{64}", member.sha256) and member.size > 0
+        assert made or (re.fullmatch("[0-9a-f]{64}", member.sha256) and member.size > 0)
         assert not member.path.startswith(("/", "./")) and ".." not in member.path
 
 

@@ -10,6 +10,7 @@ renamed, so a fetch that is killed leaves no half image; one lock lets one proce
 from __future__ import annotations
 
 import fcntl
+import gzip
 import hashlib
 import json
 import os
@@ -21,13 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import apt, manifest
+from . import apt, manifest, pypi, recipes
 from .apt import Progress
 from .manifest import Entry, FetchError
 
 __all__ = ["Entry", "FetchError", "Image", "Listed", "Progress", "cache_directory", "cached", "fetch", "listing"]
 
-_SOURCES = {"apt": apt.obtain}
+_SOURCES = {"apt": apt.obtain, "pypi": pypi.obtain}
 _RECORD = "image.json"
 
 
@@ -72,8 +73,8 @@ def cache_directory() -> Path:
 
 
 def listing() -> list[Listed]:
-    """Everything that the manifest names, in its order.  Raises FetchError."""
-    return [Listed(entry, _cached(entry)) for entry in manifest.entries().values()]
+    """Everything that the manifest names and that boots, in its order.  Raises FetchError."""
+    return [Listed(entry, _cached(entry)) for entry in manifest.entries().values() if entry.kind != "part"]
 
 
 def cached(name: str) -> Image | None:
@@ -108,7 +109,14 @@ def _fetch(entry: Entry, home: Path, progress: Progress) -> Image:
     scratch.mkdir(parents=True)
     try:
         wanted = {member.path: scratch / _filename(role, entry) for role, member in entry.files.items()}
-        version = _SOURCES[entry.origin.source](entry.origin, wanted, home / "apt", scratch, progress)
+        if entry.origin.source == "recipe":
+            def find(name: str, role: str) -> Path:
+                wanted = manifest.entry(name)
+                return (_cached(wanted) or _fetch(wanted, home, progress)).files[role]
+
+            version = recipes.obtain(entry.origin, wanted, scratch, find, progress)
+        else:
+            version = _SOURCES[entry.origin.source](entry.origin, wanted, home / "apt", scratch, progress)
         record = {"origin": _origin(entry), "version": version, "files": _measure(entry, wanted, version)}
         (scratch / _RECORD).write_text(json.dumps(record, indent=2) + "\n")
         old = final.with_name(f".{entry.name}.old")
@@ -132,7 +140,8 @@ def _filename(role: str, entry: Entry) -> str:
 def _origin(entry: Entry) -> dict[str, Any]:
     """What makes a cached image another one than the manifest asks for; the version last tested does not."""
     members = {role: member.path for role, member in entry.files.items()}
-    return {"from": entry.origin.source, "package": entry.origin.package, "members": members}
+    recipe = {"recipe": entry.origin.version} if entry.origin.source == "recipe" else {}
+    return {"from": entry.origin.source, "package": entry.origin.package, "members": members, **recipe}
 
 
 def _measure(entry: Entry, wanted: Mapping[str, Path], version: str) -> dict[str, dict[str, Any]]:
@@ -141,12 +150,22 @@ def _measure(entry: Entry, wanted: Mapping[str, Path], version: str) -> dict[str
     for role, member in entry.files.items():
         with wanted[member.path].open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if version == entry.origin.version and digest != member.sha256:
+        if version == entry.origin.version and member.sha256 and digest != member.sha256:
             raise FetchError(
                 f"{entry.name}: {role} of {entry.origin.package} {version} has sha256 {digest}, not {member.sha256}"
             )
+        if member.gzip:
+            _unpack(wanted[member.path])
         measured[role] = {"size": wanted[member.path].stat().st_size, "sha256": digest}
     return measured
+
+
+def _unpack(path: Path) -> None:
+    """Replace a gzip file by what is in it."""
+    whole = path.with_suffix(".whole")
+    with gzip.open(path) as source, whole.open("wb") as out:
+        shutil.copyfileobj(source, out, 1 << 20)
+    whole.replace(path)
 
 
 def _cached(entry: Entry) -> Image | None:

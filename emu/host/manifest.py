@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-KINDS = ("linux", "multiboot", "elf", "flat", "disk", "cdrom", "floppy", "bios")
-ROLES = ("kernel", "initrd", "disk", "cdrom", "floppy", "bios")
+KINDS = ("linux", "multiboot", "elf", "flat", "disk", "cdrom", "floppy", "bios", "part")
+ROLES = ("kernel", "initrd", "disk", "cdrom", "floppy", "bios", "vgabios", "file")
 
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
@@ -26,22 +26,32 @@ class FetchError(Exception):
 
 @dataclass(frozen=True)
 class Origin:
-    """Where an image is from; `version` is the one last tested, `download` its size in bytes."""
+    """Where an image is from; `version` is the one last tested, `download` its size in bytes.
+
+    For a recipe, `package` is its name, `inputs` are the images that it takes files of, and `tools` the programs and files
+    of this machine that it needs, each with the Debian package that has it.
+    """
 
     source: str
     package: str
     architecture: str
     version: str
     download: int
+    inputs: tuple[str, ...] = ()
+    tools: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Member:
-    """One file of a package; `sha256` and `size` (bytes) are those of the version last tested."""
+    """One file of a package; `sha256` and `size` (bytes) are those of the version last tested, before it is unpacked.
+
+    What a recipe makes has neither: its inputs have.
+    """
 
     path: str
-    sha256: str
-    size: int
+    sha256: str = ""
+    size: int = 0
+    gzip: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,20 +106,26 @@ class _Table:
 
 def _origin(where: str, table: object) -> Origin:
     fields = _Table(where, table)
-    origin = Origin(
-        source=fields.one_of("from", ("apt",)),
-        package=fields.take("package", str),
-        architecture=fields.take("architecture", str),
-        version=fields.take("version", str),
-        download=fields.take("download", int),
-    )
+    source = fields.one_of("from", ("apt", "pypi", "recipe"))
+    if source == "recipe":
+        tools = _Table(f"{where}.tools", fields.take("tools", dict, {})).fields
+        origin = Origin(source, fields.take("recipe", str), "", fields.take("version", str), 0,
+                        tuple(str(name) for name in fields.take("inputs", list, [])),
+                        {str(tool): str(package) for tool, package in tools.items()})
+    else:
+        origin = Origin(source, fields.take("package", str), fields.take("architecture", str, "all"),
+                        fields.take("version", str), fields.take("download", int))
     fields.end()
     return origin
 
 
-def _member(where: str, table: object) -> Member:
+def _member(where: str, table: object, source: str) -> Member:
     fields = _Table(where, table)
-    member = Member(fields.take("member", str), fields.take("sha256", str), fields.take("size", int))
+    path = fields.take("member", str)
+    if source == "recipe":
+        member = Member(path)
+    else:
+        member = Member(path, fields.take("sha256", str), fields.take("size", int), fields.take("unpack", str, "") == "gzip")
     fields.end()
     return member
 
@@ -122,6 +138,7 @@ def _entry(name: str, table: object) -> Entry:
     for role in files:
         if role not in ROLES:
             raise FetchError(f"the image manifest: {name}.files.{role} is not one of {' '.join(ROLES)}")
+    origin = _origin(f"{name}.origin", fields.take("origin", dict))
     entry = Entry(
         name=name,
         what=fields.take("what", str),
@@ -131,8 +148,8 @@ def _entry(name: str, table: object) -> Entry:
         memory=fields.bytes("memory"),
         minimum=fields.bytes("minimum"),
         tests=tuple(str(test) for test in fields.take("tests", list)),
-        origin=_origin(f"{name}.origin", fields.take("origin", dict)),
-        files={role: _member(f"{name}.files.{role}", member) for role, member in files.items()},
+        origin=origin,
+        files={role: _member(f"{name}.files.{role}", member, origin.source) for role, member in files.items()},
     )
     fields.end()
     if not entry.files:
