@@ -65,7 +65,7 @@ class ROMBAR(BAR):
         super().__init__(0, ROM, length, doc)
 
 
-def nowhere(device: Device, block: str, space: str, base: int | None) -> None:
+def nowhere(device: Device, block: str, space: str, base: int | None, length: int) -> None:
     """A function that is in no slot shows nothing."""
 
 
@@ -73,7 +73,7 @@ class PCIFunction(Device):
     """A function of a device in a PCI slot.
 
     The board sets `show`, by which the function says where the registers of a block answer from now on: in "io" or
-    "memory" from `base` on, or nowhere (None).
+    "memory" for `length` bytes from `base` on, or nowhere (None).
     """
 
     blank = 0                   # [PCI] 6.1: reads of unimplemented registers are completed with 0
@@ -92,7 +92,7 @@ class PCIFunction(Device):
     INTLN = Reg(0x3C, RW, "interrupt line: for software, which keeps there how the pin is routed", block="config")
     INTPN = Reg(0x3D, R, "interrupt pin: 0 none, 1 INTA#, ... 4 INTD#", block="config")
 
-    show: Callable[[Device, str, str, int | None], None] = staticmethod(nowhere)
+    show: Callable[[Device, str, str, int | None, int], None] = staticmethod(nowhere)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> PCIFunction:
         self = super().__new__(cls, *args, **kwargs)
@@ -141,4 +141,4 @@ class PCIFunction(Device):
     def on_bar(self, bar: BAR, base: int | None) -> None:
         """`bar` is decoded from `base` on, or not at all, from the guest's next access on."""
         if bar.shows:
-            self.show(self, bar.shows, bar.space, base)
+            self.show(self, bar.shows, bar.space, base, bar.length)

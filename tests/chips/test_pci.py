@@ -25,7 +25,7 @@ class Adapter(PCIFunction):
 
     def __init__(self):
         self.told = []
-        self.show = lambda device, block, space, base: self.told.append((block, space, base))
+        self.show = lambda device, block, space, base, length: self.told.append((block, space, base, length))
 
     def on_bar(self, bar, base):
         super().on_bar(bar, base)
@@ -57,10 +57,10 @@ def test_a_space_is_decoded_while_the_command_register_says_so(b):
     b.write("BAR1", 0xC001)
     assert b.chip.told == []
     b.write("PCICMD", IOSE)
-    assert b.chip.told == [("at", "io", 0xC000), ("BAR1", 0xC000)]
+    assert b.chip.told == [("at", "io", 0xC000, 16), ("BAR1", 0xC000)]
     b.chip.told.clear()
     b.write("PCICMD", MSE)
-    assert b.chip.told == [("BAR0", 0xE0000000), ("at", "io", None), ("BAR1", None)]
+    assert b.chip.told == [("BAR0", 0xE0000000), ("at", "io", None, 16), ("BAR1", None)]
 
 
 def test_a_decoded_space_moves_with_its_register(b):
@@ -148,10 +148,10 @@ def test_a_restored_function_shows_its_spaces_again(b):
     other = Bench(Adapter)
     other.chip.told.clear()
     other.chip.restore(saved)
-    assert other.chip.told == [("BAR0", 0xE0000000), ("at", "io", 0xC000), ("BAR1", 0xC000), ("EXPROM", None)]
+    assert other.chip.told == [("BAR0", 0xE0000000), ("at", "io", 0xC000, 16), ("BAR1", 0xC000), ("EXPROM", None)]
     other.chip.told.clear()
     other.write("PCICMD", MSE)
-    assert other.chip.told == [("at", "io", None), ("BAR1", None)]
+    assert other.chip.told == [("at", "io", None, 16), ("BAR1", None)]
 
 
 @pytest.mark.parametrize("space, length", [("io", 2), ("io", 24), ("memory", 8), ("rom", 1024)])
