@@ -36,7 +36,7 @@ boot:
     .long 0, 0
     .byte 0, 0, 0x29
     .long 0x20260101
-    .ascii "EMU SHELL  FAT12   "
+    .ascii "NO NAME    FAT12   "
 boot_start:
     cli
     xor  ax, ax
@@ -111,13 +111,13 @@ print:
 
 # AL to the screen and to COM1; a newline is CR and LF.
 put:
-    pusha
     cmp  al, 10
-    jne  .plain
+    jne  put_raw
     mov  al, 13
-    call put
+    call put_raw
     mov  al, 10
-.plain:
+put_raw:
+    pusha
     push ax
     mov  ah, 0x0E
     mov  bx, 0x0007
@@ -395,7 +395,7 @@ services:
 .character:
     push ax
     mov  al, dl
-    call put
+    call put_raw
     pop  ax
     .byte 0xCF
 .string:
@@ -406,7 +406,7 @@ services:
     lodsb
     cmp  al, 0x24           # a dollar ends it
     je   .done
-    call put
+    call put_raw
     jmp  .next
 .done:
     pop  si
