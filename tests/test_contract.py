@@ -46,6 +46,46 @@ def nothing(*args: Any) -> int:
     return 0
 
 
+class Diskette:
+    """1.44 MB that show the same whatever is written."""
+
+    size, readonly = 1440 << 10, False
+
+    def read(self, offset: int, length: int) -> bytes:
+        if offset % 7 == 0:
+            raise OSError("a bad sector")
+        return bytes([offset // 512 & 0xFF]) * length
+
+    def write(self, offset: int, data: bytes) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
+
+
+class DMA:
+    """A channel whose terminal count never comes."""
+
+    def put(self, data: bytes) -> tuple[int, bool]:
+        return len(data), False
+
+    def get(self, length: int) -> tuple[bytes, bool]:
+        return bytes(length), False
+
+
+def command(chip: Any, rng: random.Random) -> None:
+    """A whole command of a floppy controller, for random bytes seldom are one."""
+    for port in 0x0C, 0x1C:
+        chip.write_DOR(port | rng.randrange(2))
+    for byte in rng.choice([[3, 0, rng.randrange(2)], [8], [0x4A, 0], [0x13, 0, 0x40, 0], [0xE6, 0, 0, 0, 1, 2, 18, 0, 0],
+                            [0x45, 0, 0, 0, 1, 2, 18, 0, 0], [0x4D, 0, 2, 9, 0, 0], [0x0F, 0, rng.randrange(90)]]):
+        chip.write_FIFO(byte)
+
+
+def ones(address: int, length: int) -> bytes:
+    return b"\xFF" * length
+
+
 def never() -> bool:
     return False
 
@@ -54,7 +94,16 @@ def never() -> bool:
 CASES: dict[str, Case] = {
     "DebugCon": Case(lambda: (nothing, never)),
     "DebugExit": Case(lambda: (nothing,)),
+    "FDC82077": Case(lambda: (DMA(), (4, 2, 0, 5), (Diskette(), Diskette())),
+                     lambda chip, rng: rng.choice([
+                         lambda: chip.insert(0, chip.units[0].medium), lambda: command(chip, rng)])()),
     "I8042": Case(lambda: (Plug(), Plug())),
+    "I8237": Case(lambda: (ones, nothing, lambda n: n << 16, lambda: True), lambda chip, rng: rng.choice([
+        lambda: chip.channel(rng.randrange(4)).put(rng.randbytes(5)),
+        lambda: chip.channel(rng.randrange(4)).get(3)])()),
+    "I8237Word": Case(lambda: (ones, nothing, lambda n: n << 16, lambda: True), lambda chip, rng: rng.choice([
+        lambda: chip.channel(rng.randrange(4)).put(rng.randbytes(5)),
+        lambda: chip.channel(rng.randrange(4)).get(3)])()),
     "I8254": Case(lambda: ((0, 1, 2),)),
     "I8259": Case(lambda: ({2: lambda: 0x70},), lambda chip, rng: chip.acknowledge()),
     "Keyboard": Case(stir=lambda chip, rng: rng.choice([

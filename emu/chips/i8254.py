@@ -164,6 +164,12 @@ class I8254(Device):
         advance(c, self.clock.now * CLOCK_HZ // SECOND)
         return c["out"]
 
+    def tone(self, n: int) -> float:
+        """The frequency of OUT in Hz, while it repeats itself; otherwise 0."""
+        c: Counter = self.counters[n]
+        repeats = mode(c) in (2, 3) and c["gate"] and (c["running"] or c["load"])
+        return CLOCK_HZ / c["cr"] if repeats else 0.0
+
     def current(self, n: int) -> Counter:
         """Counter `n`, brought to the present."""
         c: Counter = self.counters[n]

@@ -8,6 +8,7 @@ Not modelled: parity (SERR#) and channel check (IOCHK#) never happen.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from emu.device import RW, Device, Out, Reg
 
@@ -15,16 +16,29 @@ from emu.device import RW, Device, Out, Reg
 REFRESHES, SECONDS = 1193182, 18 * 10**9
 
 
+class Speaker(NamedTuple):
+    """What the speaker does: `hertz` of a tone, or 0 while its cone only rests at `level`."""
+
+    hertz: float
+    level: int
+
+
 class Port61(Device):
-    """`out2` tells the level of the timer's OUT2 when it is asked: no alarm has to follow it."""
+    """`out2` tells the level of the timer's OUT2 when it is asked: no alarm has to follow it; `tone` its frequency, or 0."""
 
     NMISC = Reg(0, RW, "NMI status and control", "SERR IOCHK OUT2 REFRESH IOCHK_OFF SERR_OFF SPKR GATE2")
 
     GATE2 = Out("gate of timer 2")
     SPKR = Out("speaker data: the speaker hears OUT2 while this is high")
 
-    def __init__(self, out2: Callable[[], int]) -> None:
-        self.out2 = out2
+    def __init__(self, out2: Callable[[], int], tone: Callable[[], float] = lambda: 0.0) -> None:
+        self.out2, self.tone = out2, tone
+
+    @property
+    def speaker(self) -> Speaker:
+        """[AT] The speaker is driven by OUT2 and the speaker data bit: a tone, or steps that a program makes itself."""
+        on = self.nmisc & self.NMISC.SPKR
+        return Speaker(self.tone() if on else 0.0, self.out2() if on else 0)
 
     def read_NMISC(self) -> int:
         refresh = self.clock.now * REFRESHES // SECONDS & 1

@@ -7,6 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emu.chips.i8254 import I8254
 from emu.chips.port61 import Port61
 from tests.chips.bench import Bench
 
@@ -65,3 +66,31 @@ def test_reset_is_power_on() -> None:
     bench.write("NMISC", 0x0F)
     bench.chip.reset()
     assert bench.chip.save() == fresh
+
+
+def test_the_speaker_sounds_while_its_bit_and_the_gate_let_timer_2_through() -> None:
+    pit = Bench(I8254)
+    port = Bench(Port61, lambda: pit.chip.out(2), lambda: pit.chip.tone(2))
+    port.chip.gate2.sinks.append(pit.chip.gate2)
+    pit.write("CONTROL", 0xB6)                          # counter 2, mode 3
+    pit.write("COUNTER2", 0xA9, 0x04)                   # 1193
+    heard = []
+    for bits in 0, 1, 2, 3:
+        port.write("NMISC", bits)
+        pit.advance(10**6)
+        heard.append(port.chip.speaker.hertz)
+    assert heard == [0, 0, 0, 1193182 / 1193]
+
+
+def test_the_cone_rests_where_a_program_puts_it() -> None:
+    pit = Bench(I8254)
+    port = Bench(Port61, lambda: pit.chip.out(2), lambda: pit.chip.tone(2))
+    pit.write("CONTROL", 0xB0)                          # mode 0: OUT is low until the count is done
+    levels = []
+    for bits in 2, 0:
+        port.write("NMISC", bits)
+        pit.write("CONTROL", 0xB0)
+        levels.append(port.chip.speaker)
+        pit.write("CONTROL", 0xB6)                      # mode 3: high
+        levels.append(port.chip.speaker)
+    assert levels == [(0, 0), (0, 1), (0, 0), (0, 0)]
