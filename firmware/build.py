@@ -1,4 +1,4 @@
-"""Our own guest kernels: assembled when one is wanted, or all at once with `python firmware/build.py`.
+"""Our own guests, kernels and floppies: made when one is wanted, or all at once with `python firmware/build.py`.
 
 `python firmware/build.py --ports` writes ports.inc anew, from the declarations of the chips.
 """
@@ -9,8 +9,13 @@ import sys
 from pathlib import Path
 
 from emu.assembler import assemble_file
+from emu.firmware import floppy as floppy_image
 
 HERE = Path(__file__).resolve().parent
+FLOPPIES = "shell", "snake"
+README = b"""This floppy begins with a boot sector and a small shell (firmware/floppies/shell.asm).\r
+HELLO runs HELLO.COM; any .COM program that asks for no more than INT 21h 02h, 09h and 4Ch will do.\r
+"""
 
 
 def names() -> list[str]:
@@ -23,6 +28,22 @@ def kernel(name: str) -> bytes:
     if name not in names():
         raise KeyError(f"no kernel {name!r}; there are: {', '.join(names())}")
     return assemble_file(HERE / "kernels" / f"{name}.asm")
+
+
+def floppies() -> list[str]:
+    """The floppies there are."""
+    return sorted(FLOPPIES)
+
+
+def floppy(name: str) -> bytes:
+    """The image of one floppy, 1.44 MB.  Raises KeyError, or AssemblyError."""
+    if name not in FLOPPIES:
+        raise KeyError(f"no floppy {name!r}; there are: {', '.join(floppies())}")
+    boot = assemble_file(HERE / "floppies" / f"{name}.asm", bits=16)
+    if name == "snake":
+        return floppy_image.alone(boot)
+    program = assemble_file(HERE / "floppies" / "hello.asm", bits=16)
+    return floppy_image.fat12(boot, {"README.TXT": README, "HELLO.COM": program})
 
 
 def ports() -> str:
@@ -43,6 +64,8 @@ def main() -> None:
         image = kernel(name)
         (out / f"{name}.bin").write_bytes(image)
         print(f"{name:10}{len(image):6} bytes")
+    for name in floppies():
+        (out / f"{name}.img").write_bytes(floppy(name))
 
 
 if __name__ == "__main__":

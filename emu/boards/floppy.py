@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from emu.boards.board import Board
 from emu.chips.dmapage import DMAPage
@@ -10,10 +11,9 @@ from emu.chips.fdc82077 import FDC82077
 from emu.chips.floppy import D1440, drive_for
 from emu.chips.i8237 import I8237, I8237Word
 from emu.chips.media import Medium
-from emu.device import InPin
 
 
-def add_floppy(board: Board, irq: InPin | Callable[[int], None], diskettes: Sequence[Medium | None]) -> FDC82077:
+def add_floppy(board: Board, irq: Any, diskettes: Sequence[Medium | None]) -> FDC82077:
     """Add the chips and wire them; a drive for each of up to two diskettes, None an empty one.
 
     Raises ValueError for a medium that is no diskette.
