@@ -101,6 +101,19 @@ class Engine(Protocol):
     def map(self, address: int, memory: memoryview, kind: str) -> None:
         """Show `memory` at physical `address`, as "ram" or "rom" (writes are dropped).  Before the first run only."""
 
+    def view(self, address: int, length: int, memory: memoryview | None, kind: str,
+             writes: memoryview | None = None) -> None:
+        """Show `memory` at physical `address` (whole pages below 4 GiB) until the next view there; legal in a callback.
+
+        "ram"; "rom": writes are dropped; "mmio", with no memory: the space of device memory answers.  With `writes`, a part
+        of memory as long, writes go there in any case.  Loads and stores see it from the guest's next access on, in the same
+        block; so do fetches after that block, and the page tables' walk.  `memory` is a part of what `memory` or `map` got;
+        the same part may be shown at several places.  Where `map` put memory, that view shows what was mapped again.
+        """
+
+    def pieces(self, address: int, length: int, store: bool = False) -> list[memoryview | int]:
+        """What the guest's loads, or its stores, meet at physical `address`: memory, or for so many bytes something else."""
+
     def intr(self, level: int) -> None:
         """The INTR pin."""
 
@@ -132,7 +145,10 @@ class Engine(Protocol):
         """The live view."""
 
     def wrote(self, address: int, length: int) -> None:
-        """The host or a DMA engine wrote RAM: drop what was translated from it."""
+        """The host or a DMA engine wrote memory at physical `address`: drop what was translated from it."""
+
+    def changed(self, memory: memoryview) -> None:
+        """A part of a memory was written that need not be shown anywhere: drop what was translated from it."""
 
     def counters(self) -> dict[str, Any]:
         """blocks, port_reads, port_writes (int); exceptions, software_interrupts, interrupts ({vector: n})."""

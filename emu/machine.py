@@ -14,6 +14,7 @@ from emu.device import Device, InPin, OutPin
 from emu.engine import Engine, Registers, Stop
 
 SLICE = 10_000_000          # ns of guest time: Ctrl-C, keys and limits get through at least this often
+PAGE = 4096
 SAVE_VERSION = 1
 FOREVER = 1 << 62
 PLACE = 0x10000             # of memory: what a guest finds empty there is noted once
@@ -47,6 +48,7 @@ class Machine:
         self.mmio = Bus(self._unclaimed("memory", PLACE), PLACE)
         self.chips: dict[str, Device] = {}
         self.memories: dict[str, memoryview] = {}
+        self.roms: dict[str, memoryview] = {}
         self.poll: Callable[[], None] = lambda: None
         self.idle: Callable[[int | None], int | None] = lambda time: time
         self.on_reset: Callable[[], None] = lambda: None
@@ -88,6 +90,21 @@ class Machine:
         """Zeroed memory that a snapshot knows as `name`."""
         self.memories[name] = self.engine.memory(length)
         return self.memories[name]
+
+    def rom(self, name: str, data: bytes) -> memoryview:
+        """Memory that holds `data` and does not change: no part of a snapshot.  FFh up to a whole page."""
+        memory = self.engine.memory(-(-len(data) // PAGE) * PAGE)
+        memory[:] = data.ljust(len(memory), b"\xFF")
+        self.roms[name] = memory
+        return memory
+
+    def view(self, address: int, length: int, memory: memoryview | None, kind: str,
+             writes: memoryview | None = None) -> None:
+        """Show `memory` (of `memory` or `rom`) at a physical address from the guest's next access on: see Engine.view.
+
+        A view is derived: who asked for it asks again in its `reset` and `on_restore`.
+        """
+        self.engine.view(address, length, memory, kind, writes)
 
     def _unclaimed(self, space: str, grain: int) -> Callable[[str, int, int], None]:
         verbs = {"r": "read from", "w": "write to"}

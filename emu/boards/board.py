@@ -134,34 +134,20 @@ class Board(Machine):
         raise NotImplementedError
 
     def read(self, address: int, length: int) -> bytes:
-        """`length` bytes of physical memory; FFh where there is no RAM."""
+        """`length` bytes of physical memory, as the guest sees it; FFh where there is none."""
         return b"".join(bytes(piece) if isinstance(piece, memoryview) else b"\xFF" * piece
-                        for piece in self._pieces(address, length))
+                        for piece in self.engine.pieces(address, length))
 
     def write(self, address: int, data: bytes) -> None:
-        """Write physical memory, as a DMA engine does; what would fall where there is no RAM is dropped."""
+        """Write physical memory, as a DMA engine does; what would fall where there is none, or ROM, is dropped."""
         done = 0
-        for piece in self._pieces(address, len(data)):
+        for piece in self.engine.pieces(address, len(data), store=True):
             if isinstance(piece, memoryview):
                 piece[:] = data[done:done + len(piece)]
-                self.engine.wrote(address + done, len(piece))
+                self.engine.changed(piece)
                 done += len(piece)
             else:
                 done += piece
-
-    def _pieces(self, address: int, length: int) -> list[memoryview | int]:
-        pieces: list[memoryview | int] = []
-        end = address + length
-        for base, offset, size in self.ram_ranges():
-            if base < end and base + size > address:
-                first, last = max(base, address), min(base + size, end)
-                if first > address:
-                    pieces.append(first - address)
-                pieces.append(self.ram[offset + first - base:offset + last - base])
-                address = last
-        if address < end:
-            pieces.append(end - address)
-        return pieces
 
     def ram_ranges(self) -> list[tuple[int, int, int]]:
         """(physical address, offset in `ram`, length) of the RAM that the guest sees."""

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import unicorn
-from unicorn import unicorn_const, x86_const
+from unicorn import x86_const
 
 from emu.cpu.unicorn import fast as faster
-from emu.cpu.unicorn import helpers, hooks, library, thunks
+from emu.cpu.unicorn import helpers, hooks, library, stores, thunks
 from emu.cpu.unicorn import layout as at
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.callbacks import Callbacks
@@ -25,12 +25,13 @@ from emu.cpu.unicorn.layout import symbol
 from emu.cpu.unicorn.memory import Memory
 from emu.cpu.unicorn.models import MODELS, hide_features
 from emu.cpu.unicorn.registers import Registers
+from emu.cpu.unicorn.views import Views
 from emu.engine import Costs, EngineError, Space, Stop
 
 TRANSLATIONS = 128 << 20            # bytes of host code; a full buffer is emptied
 INTERRUPT_HARD, KICK = at.INTERRUPT_HARD, m.KICK
 KICKED, NOW = -(m.KICK // 2), m.KICK - 1        # a budget below is kicked; the time is what these bits say
-PATCHES = Patches(helpers.PATCHES)
+PATCHES = Patches({**helpers.PATCHES, **stores.PATCHES})
 
 
 class UnicornEngine:
@@ -44,9 +45,9 @@ class UnicornEngine:
         techniques = faster.chosen(fast)
         self._sealed = False
         self._failure: BaseException | None = None
-        self._nmi, self._a20 = 0, 1
-        self._skipped, self._slack = 0, self.costs.block - 1
+        self._nmi, self._a20, self._skipped, self._slack = 0, 1, 0, self.costs.block - 1
         self._memory = Memory(memory)
+        self._views = Views(self._memory)
         self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64, MODELS[model])
         self._uc.ctl_set_tcg_buffer_size(TRANSLATIONS)
         self._uc.ctl_exits_enabled(True)            # with no exits set, `until` is ignored
@@ -55,12 +56,13 @@ class UnicornEngine:
         self._cpu, self._class = at.check_structures(self._handle)
         self._env = self._cpu + at.CPU_ENV
         self._box = m.Mailbox(self.costs)
+        self._box.words[m.VIEW_LOADS >> 3], self._box.words[m.VIEW_STORES >> 3] = self._views.addresses
         at.write_u64(self._cpu + at.CPU_OPAQUE, self._box.address)
         PATCHES.acquire()
         ctypes.c_uint8.from_address(self._handle + at.UC_NO_EXIT_REQUEST).value = 1
         self._code = Code()
         hide_features(self._env, model)
-        self._views()
+        self._fields()
         self.reset()
         at.check_after_reset(self._env)
         self._words[m.EPOCH >> 3] = 1
@@ -68,7 +70,7 @@ class UnicornEngine:
         self._callbacks = Callbacks(self._box, self._budget, self._layer.on, self._fail)
         self._turn = self._callbacks.turn
 
-    def _views(self) -> None:
+    def _fields(self) -> None:
         env, cpu = self._env, self._cpu
         self._words = self._box.words
         self._budget = memoryview((ctypes.c_int64 * 1).from_address(env + at.BUDGET)).cast("B").cast("q")
@@ -82,6 +84,7 @@ class UnicornEngine:
         request = (ctypes.c_uint32 * 1).from_address(cpu + at.CPU_INTERRUPT_REQUEST)
         self._request = memoryview(request).cast("B").cast("I")
         self._registers = Registers(self._handle, env)
+        self._flush = library.VOID(symbol("tlb_flush_x86_64"))
 
     # -- what the machine sets up once
 
@@ -89,7 +92,7 @@ class UnicornEngine:
                expired: Callable[[], bool] = lambda: True) -> None:
         self._mmio = mmio
         self._words[m.EXPIRED >> 3] = self._callbacks.ask(expired, self._code)
-        thunks.install(self._handle, self._class, self._box.address, self._memory, self._code, "pages" not in self._layer.on,
+        thunks.install(self._handle, self._class, self._box.address, self._views, self._code, "pages" not in self._layer.on,
                        *self._callbacks.ports(ports), self._callbacks.ask(acknowledge, self._code))
 
     def memory(self, length: int) -> memoryview:
@@ -100,14 +103,20 @@ class UnicornEngine:
             raise EngineError("memory is mapped before the first run")
         self._memory.map(self._handle, address, memory, kind)
 
+    def view(self, address: int, length: int, memory: memoryview | None, kind: str,
+             writes: memoryview | None = None) -> None:
+        if self._views.show(address, length, memory, kind, writes):
+            self._flush(self._cpu)
+            self._kick()                                # blocks of the old page are chained to one another
+
+    def pieces(self, address: int, length: int, store: bool = False) -> list[memoryview | int]:
+        return self._views.pieces(address, length, store)
+
     def _seal(self) -> None:
         """Fill the holes between the memories with MMIO, so that an access to nothing is an open bus and not a stop."""
         self._sealed = True
-        read, write = self._callbacks.device_memory(self._mmio, self._code)
-        fetch = self._code.place(hooks.always())
-        for base, length in self._memory.holes():
-            library.map_mmio(self._handle, base, length, read, write)
-            library.hook(self._handle, unicorn_const.UC_HOOK_MEM_FETCH_PROT, fetch, base, base + length - 1)
+        device_memory = self._callbacks.device_memory(self._mmio, self._code)
+        self._views.seal(self._handle, *device_memory, self._code.place(hooks.always()))
         if "pages" not in self._layer.on:
             self._warm_up()
 
@@ -156,9 +165,8 @@ class UnicornEngine:
         self._registers.cr4 = 0                                         # the library presets what a user program needs
         ctypes.c_uint32.from_address(self._env + at.TR + 20).value = 0x8900  # type 9: an inner-ring interrupt aborts on 0Bh
         ctypes.c_int32.from_address(self._cpu + at.CPU_EXCEPTION_INDEX).value = -1
-        self._halted.value = self._stopped.value = self._nmi = 0
+        self._halted.value = self._stopped.value = self._nmi = self._words[m.DELIVERING >> 3] = 0
         self._asleep = False
-        self._words[m.DELIVERING >> 3] = 0
         self._request[0] = intr                                      # the pin stays as it is
         self.a20(self._a20)                                             # the library opens the gate, the board has not
 
@@ -236,7 +244,10 @@ class UnicornEngine:
         return self._registers
 
     def wrote(self, address: int, length: int) -> None:
-        self._memory.wrote(self._handle, address, length)
+        self._views.wrote(self._handle, address, length)
+
+    def changed(self, memory: memoryview) -> None:
+        self._memory.wrote(self._handle, memory)
 
     def techniques(self) -> dict[str, Any]:
         """What of fast/ is on, and how many blocks each rewriter has edited and left."""
@@ -268,12 +279,11 @@ class UnicornEngine:
         self._hflags.value = self._hflags.value & ~at.HF_INHIBIT_IRQ | (at.HF_INHIBIT_IRQ if state["shadow"] else 0)
         self._hflags2.value = self._hflags2.value & ~at.HF2_NMI | (at.HF2_NMI if state["nmi_blocked"] else 0)
         self._request[0] = (INTERRUPT_HARD if state["intr"] else 0) | (at.INTERRUPT_NMI if state["nmi_pending"] else 0)
-        self._nmi = state["nmi"]
+        self._nmi, self._skipped = state["nmi"], state["skipped"]
         self.a20(state["a20"])
         self._words[m.END >> 3], self._budget[0] = state["time"] + self._slack, self._slack
-        self._skipped = state["skipped"]
         self._box.set_counters(state["counters"])
-        library.VOID(symbol("tlb_flush_x86_64"))(self._cpu)
+        self._flush(self._cpu)
 
     def close(self) -> None:
         if self._handle:
@@ -285,16 +295,6 @@ class UnicornEngine:
             self._code.close()
             del self._words, self._budget
             self._box.close()
-            self._memory.close()
+            self._views.close()
             for part in (self._registers, self):        # their addresses lead nowhere now
-                object.__setattr__(part, "__class__", _Closed)
-
-
-class _Closed:
-    """What is left of an engine and its registers after `close`."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise EngineError(f"{name}: this machine is closed")
-
-    def close(self) -> None:
-        """Once more does no harm."""
+                object.__setattr__(part, "__class__", library.Closed)

@@ -45,10 +45,10 @@ def map_memory(uc: int, base: int, host: int, length: int) -> None:
                    ctypes.c_void_p(host)))
 
 
-def map_mmio(uc: int, base: int, length: int, read: int, write: int) -> None:
-    """Let the functions at `read` and `write` answer from physical `base` on, which is also their `data`."""
+def map_mmio(uc: int, base: int, length: int, read: int, write: int, data: int) -> None:
+    """Let the functions at `read` and `write` answer from physical `base` on; both get `data`."""
     check(_mmio_map(ctypes.c_void_p(uc), ctypes.c_uint64(base), ctypes.c_size_t(length), ctypes.c_void_p(read),
-                    ctypes.c_void_p(base), ctypes.c_void_p(write), ctypes.c_void_p(base)))
+                    ctypes.c_void_p(data), ctypes.c_void_p(write), ctypes.c_void_p(data)))
 
 
 def hook(uc: int, kind: int, thunk: int, begin: int = 1, end: int = 0, *more: Any) -> None:
@@ -58,6 +58,21 @@ def hook(uc: int, kind: int, thunk: int, begin: int = 1, end: int = 0, *more: An
                     ctypes.c_void_p(0), ctypes.c_uint64(begin), ctypes.c_uint64(end), *more))
 
 
+def hook_fetch(uc: int, thunk: int, begin: int, end: int) -> None:
+    """Install a native hook of fetches from device memory, at the physical addresses from `begin` to `end`."""
+    hook(uc, unicorn_const.UC_HOOK_MEM_FETCH_PROT, thunk, begin, end)
+
+
 def hook_instruction(uc: int, instruction: int, thunk: int) -> None:
     """Install a native hook of one instruction."""
     hook(uc, unicorn_const.UC_HOOK_INSN, thunk, 1, 0, ctypes.c_int(instruction))
+
+
+class Closed:
+    """What is left of an engine and its registers after `close`."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise EngineError(f"{name}: this machine is closed")
+
+    def close(self) -> None:
+        """Once more does no harm."""

@@ -15,6 +15,7 @@ from emu.engine import EngineError
 
 PAGE = 4096
 MAP_NORESERVE = 0x4000              # not in the mmap module of Python 3.11
+PARK = 1 << 44                      # physical addresses that no guest can form: see views.py
 SPACE = 1 << 40                     # bytes of physical addresses that answer: 40 lines, as the qemu64 model has them
 SPARE = 64 << 20                    # bytes of address space for ROMs beside the RAM; what is not used costs nothing
 
@@ -35,7 +36,9 @@ class Memory:
         self._used = 0
         self.code_map, self.rom_map = bytearray(self.pages // 8 + 8), bytearray(self.pages // 8 + 8)
         self.epochs = mmap.mmap(-1, 4 * self.pages)         # a u32 for each page, see fast/pages.py
-        self.regions: list[tuple[int, memoryview]] = []
+        self.regions: list[tuple[int, memoryview]] = []     # (physical address, memory) of what is always shown
+        self._homes: list[tuple[int, int, int]] = []        # (start in the arena, length, physical address), none twice
+        self._parks = 0
 
     def take(self, length: int) -> memoryview:
         """`length` bytes, whole pages, zeroed."""
@@ -43,17 +46,73 @@ class Memory:
         if length % PAGE or start + length > self.pages * PAGE:
             raise EngineError(f"no room for {length} bytes of memory beside {start} given out")
         self._used += length
+        if self._parks:
+            self._park(start, length)
         return self._view[start:start + length]
 
     def map(self, uc: int, address: int, memory: memoryview, kind: str) -> None:
-        """Show a part of the arena at a physical address."""
+        """Show a part of the arena at a physical address, always."""
         host = host_address(memory)
         library.map_memory(uc, address, host, len(memory))
         self.regions.append((address, memory))
+        first = host - self.address
+        if not any(start < first + len(memory) and first < start + length for start, length, _ in self._homes):
+            self._homes.append((first, len(memory), address))
         if kind == "rom":
-            first = (host - self.address) // PAGE
-            for page in range(first, first + len(memory) // PAGE):
+            for page in range(first // PAGE, (first + len(memory)) // PAGE):
                 self.rom_map[page >> 3] |= 1 << (page & 7)
+
+    def park(self, uc: int) -> None:
+        """Give what is mapped nowhere a physical address that no guest can form; from now on what is taken gets one, too."""
+        self._parks = uc
+        at = 0
+        for start, length, _ in [*sorted(self._homes), (self._used, 0, 0)]:
+            if at < start:
+                self._park(at, start - at)
+            at = max(at, start + length)
+
+    def _park(self, start: int, length: int) -> None:
+        library.map_memory(self._parks, PARK + start, self.address + start, length)
+        self._homes.append((start, length, PARK + start))
+
+    def homes_of(self, memory: memoryview) -> Iterator[tuple[int, int]]:
+        """(physical address, length) of the places where a part of the arena lies, or will be parked."""
+        at = host_address(memory) - self.address
+        end = at + len(memory)
+        if at % PAGE or not 0 <= at < end <= self._used:
+            raise EngineError("a view of memory that is not of this machine, or of parts of pages")
+        while at < end:
+            last, home = end, PARK + at
+            for start, length, address in self._homes:
+                if start <= at < start + length:
+                    last, home = min(end, start + length), address + at - start
+                elif at < start:
+                    last = min(last, start)
+            yield home, last - at
+            at = last
+
+    def at(self, address: int, length: int, store: bool) -> list[memoryview | int]:
+        """The memory at a physical address; a number of bytes where there is none, or where a store is dropped."""
+        pieces: list[memoryview | int] = []
+        if address >= PARK:
+            start = address - PARK
+            return [self._view[start:start + length]]
+        end = address + length
+        for base, memory in sorted(self.regions, key=lambda region: region[0]):
+            first, last = max(base, address), min(base + len(memory), end)
+            if first < last:
+                if first > address:
+                    pieces.append(first - address)
+                part = memory[first - base:last - base]
+                pieces.append(len(part) if store and self._is_rom(part) else part)
+                address = last
+        if address < end:
+            pieces.append(end - address)
+        return pieces
+
+    def _is_rom(self, memory: memoryview) -> bool:
+        page = (host_address(memory) - self.address) // PAGE
+        return bool(self.rom_map[page >> 3] >> (page & 7) & 1)
 
     def holes(self) -> Iterator[tuple[int, int]]:
         """(physical address, length) of what no memory answers."""
@@ -63,20 +122,17 @@ class Memory:
                 yield free, address - free
             free = max(free, address + len(memory))
 
-    def wrote(self, uc: int, address: int, length: int) -> None:
-        """Drop what was translated from these physical addresses."""
-        end = address + length
-        for base, memory in self.regions:
-            host = host_address(memory) - base
-            page = max(address, base) & -PAGE
-            last = min(end, base + len(memory))
-            while page < last:
-                index = (host + page - self.address) // PAGE
-                if self.code_map[index >> 3] >> (index & 7) & 1:
-                    start = max(page, address)
-                    ram = _ram_address(uc, host + start)
-                    _invalidate(uc, ram, ram + min(page + PAGE, last) - start)
-                page += PAGE
+    def wrote(self, uc: int, memory: memoryview) -> None:
+        """Drop what was translated from a part of the arena."""
+        start = host_address(memory) - self.address
+        end = start + len(memory)
+        while start < end:
+            page = start // PAGE
+            last = min(end, (page + 1) * PAGE)
+            if self.code_map[page >> 3] >> (page & 7) & 1:
+                ram = _ram_address(uc, self.address + start)
+                _invalidate(uc, ram, ram + last - start)
+            start = last
 
     def forget(self) -> None:
         """No page holds code: every translation has been dropped."""

@@ -9,17 +9,18 @@ from emu.cpu.unicorn import layout as at
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.code import Code
 from emu.cpu.unicorn.layout import symbol
-from emu.cpu.unicorn.memory import Memory, host_address
+from emu.cpu.unicorn.memory import host_address
+from emu.cpu.unicorn.views import Views
 
 
-def install(uc: int, class_: int, box: int, memory: Memory, code: Code, edge: bool,
+def install(uc: int, class_: int, box: int, views: Views, code: Code, edge: bool,
             port_in: int, port_out: int, acknowledge: int) -> None:
     """Give an engine its own thunks; those of helpers.py serve all.
 
     `uc`, `class_` (CPUClass), `box` (mailbox), and the three callbacks are addresses; `edge`: hear of new blocks by a hook,
     because no editor does.
     """
-    place = code.place
+    place, memory = code.place, views.memory
     for instruction, thunk in {
         x86_const.UC_X86_INS_IN: hooks.port_gate(box, m.READS, m.READ_NS, port_in),
         x86_const.UC_X86_INS_OUT: hooks.port_gate(box, m.WRITES, m.WRITE_NS, port_out),
@@ -31,7 +32,7 @@ def install(uc: int, class_: int, box: int, memory: Memory, code: Code, edge: bo
     code_map, rom_map = host_address(memory.code_map), host_address(memory.rom_map)
     fill, take = symbol("x86_cpu_tlb_fill_x86_64"), symbol("x86_cpu_exec_interrupt_x86_64")
     ours = {
-        fill: place(stores.fill_tlb(fill, memory.address, memory.pages, code_map, rom_map,
+        fill: place(stores.fill_tlb(fill, memory.address, memory.pages, code_map, rom_map, *views.addresses,
                                     host_address(memory.epochs), box + m.EPOCH)),
         take: place(hooks.take_interrupt(box, acknowledge, take)),
     }

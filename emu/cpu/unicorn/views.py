@@ -1,0 +1,120 @@
+"""What is shown where below 4 GiB: views, by redirection of physical pages.
+
+Two tables say for each page where a load or a fetch leads (`loads`) and where a store leads (`stores`): 0, where it always
+did; otherwise the physical address of another page, or DROP.  stores.fill_tlb follows them when it fills the TLB, and
+stores.PATCHES when page tables are walked.  So all that the library derives from an entry is of the page that is shown:
+code is known by the memory it lies in and not by the address, and stores to code, ROM and device memory are what they are.
+
+What can be shown lies outside of what a guest can address: memory that nothing maps at `PARK` + its place in the arena, and
+the machine's device memory, once more, at `DEVICES` + its address.
+"""
+
+from __future__ import annotations
+
+import mmap
+from array import array
+
+from emu.cpu.unicorn import library
+from emu.cpu.unicorn.memory import PAGE, Memory, host_address
+from emu.cpu.unicorn.stores import DROP, VIEWED
+from emu.engine import EngineError
+
+DEVICES = 1 << 45
+PAGES = VIEWED // PAGE
+KINDS = "ram", "rom", "mmio"
+
+
+class Views:
+    """The views of one machine, which show parts of `memory`."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+        self._tables = [mmap.mmap(-1, 8 * PAGES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) for _ in range(2)]
+        self.addresses = host_address(self._tables[0]), host_address(self._tables[1])
+        self.loads, self.stores = (memoryview(table).cast("Q") for table in self._tables)
+        self._early: list[tuple[int, int, memoryview | None, str, memoryview | None]] | None = []
+
+    def show(self, address: int, length: int, memory: memoryview | None, kind: str, writes: memoryview | None) -> bool:
+        """See Engine.view; whether anything has changed.  Raises EngineError."""
+        if address % PAGE or length % PAGE or not 0 <= address < address + length <= VIEWED:
+            raise EngineError(f"a view of {length:#x} bytes at {address:#x}: whole pages below 4 GiB")
+        if kind not in KINDS or (memory is None) is not (kind == "mmio"):
+            raise EngineError(f"a view of {kind}{' of nothing' if memory is None else ''}")
+        for part in (memory, writes):
+            if part is not None and len(part) != length:
+                raise EngineError(f"a view of {length:#x} bytes that shows {len(part):#x}")
+        if self._early is not None:
+            self._early.append((address, length, memory, kind, writes))
+        loads = self._devices(address, length) if memory is None else self._pages(address, memory)
+        if writes is not None:
+            stores = self._pages(address, writes)
+            for i, page in enumerate(loads):            # 0 would be: both where they always led
+                loads[i], stores[i] = page or address + i * PAGE, stores[i] or address + i * PAGE
+        elif kind == "rom":
+            loads = array("Q", (page or address + i * PAGE for i, page in enumerate(loads)))
+            stores = array("Q", [DROP]) * len(loads)
+        else:
+            stores = loads
+        if not loads[0] and stores[0]:
+            raise EngineError("page 0 is shown whole, or not at all")
+        first = address // PAGE
+        places = slice(first, first + len(loads))
+        if self.loads[places] == memoryview(loads) and self.stores[places] == memoryview(stores):
+            return False
+        self.loads[places], self.stores[places] = loads, stores
+        return True
+
+    def _devices(self, address: int, length: int) -> array[int]:
+        return array("Q", range(DEVICES + address, DEVICES + address + length, PAGE))
+
+    def _pages(self, address: int, memory: memoryview) -> array[int]:
+        """Where the pages of a part of the arena lie; 0 for the one that lies at the very address."""
+        pages = array("Q")
+        for home, length in self.memory.homes_of(memory):
+            pages.extend([0] * (length // PAGE) if home == address + len(pages) * PAGE else range(home, home + length, PAGE))
+        return pages
+
+    def seal(self, uc: int, read: int, write: int, fetch: int) -> None:
+        """Before the first run: give everything its place.  `read`, `write`, `fetch`: the callbacks of device memory."""
+        self.memory.park(uc)
+        for base, length in [*self.memory.holes(), (DEVICES, VIEWED)]:
+            library.map_mmio(uc, base, length, read, write, base % DEVICES)
+            library.hook_fetch(uc, fetch, base, base + length - 1)
+        early, self._early = self._early or [], None
+        for view in early:
+            self.show(*view)
+
+    def pieces(self, address: int, length: int, store: bool) -> list[memoryview | int]:
+        """See Engine.pieces."""
+        pieces: list[memoryview | int] = []
+        end = address + length
+        table = self.stores if store else self.loads
+        while address < end:
+            page = address // PAGE
+            entry = table[page] if page < PAGES else 0
+            last = page + 1
+            if page >= PAGES:
+                last = -(-end // PAGE)
+            else:
+                step = 0 if entry <= DROP else PAGE
+                while last < PAGES and last * PAGE < end and table[last] == entry + (last - page) * step:
+                    last += 1
+            size = min(end, last * PAGE) - address
+            if entry == DROP or entry >= DEVICES:
+                pieces.append(size)
+            else:
+                pieces += self.memory.at((entry or page * PAGE) + address % PAGE, size, store)
+            address += size
+        return pieces
+
+    def wrote(self, uc: int, address: int, length: int) -> None:
+        """See Engine.wrote."""
+        for piece in self.pieces(address, length, store=True):
+            if isinstance(piece, memoryview):
+                self.memory.wrote(uc, piece)
+
+    def close(self) -> None:
+        """Give the tables and the memory back, after the engine itself is closed."""
+        self.loads.release()
+        self.stores.release()
+        self.memory.close()

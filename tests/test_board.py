@@ -1,0 +1,46 @@
+"""What boards have in common: physical memory as the host and DMA see it, through the views of the guest."""
+
+from __future__ import annotations
+
+import pytest
+
+from emu.boards.board import MIB
+from emu.boards.pc import PC
+from emu.boards.tiny import Tiny
+
+
+@pytest.fixture(params=[Tiny, PC])
+def board(request):
+    with request.param(2 * MIB) as made:
+        yield made
+
+
+def test_the_base_is_RAM_to_640K_and_from_1_MIB_on(board):
+    board.write(0, b"\x5A" * 2 * MIB)
+    assert board.read(0x9FFFE, 4) == b"\x5A\x5A\xFF\xFF"
+    assert board.read(0xFFFFE, 4) == b"\xFF\xFF\x5A\x5A"
+    assert board.read(2 * MIB - 1, 3) == b"\x5A\xFF\xFF"
+    assert board.ram[0xA0000:0x100000] == bytes(0x60000)
+
+
+def test_read_and_write_follow_the_views(board):
+    rom = board.rom("bios", b"ROM" * 100)
+    board.view(0xF0000, 0x1000, rom, "rom")
+    board.view(0xF1000, 0x1000, rom, "rom", board.ram[0xF1000:0xF2000])
+    board.write(0xEFFFE, b"\x5A" * 0x2004)
+    assert board.read(0xEFFFF, 4) == b"\xFFROM"
+    assert board.read(0xF1000, 3) == b"ROM"
+    assert board.ram[0xF0FFF] == 0
+    assert board.ram[0xF1000:0xF2000] == b"\x5A" * 0x1000
+    board.view(0xF1000, 0x1000, board.ram[0xF1000:0xF2000], "rom")
+    board.write(0xF1000, b"no")
+    assert board.read(0xF0FFE, 4) == b"\xFF\xFF\x5A\x5A"
+    board.view(0xF0000, 0x2000, None, "mmio")
+    assert board.read(0xF0000, 0x2000) == b"\xFF" * 0x2000
+
+
+def test_a_ROM_is_whole_pages_and_no_part_of_a_snapshot(board):
+    rom = board.rom("option", b"\x55\xAA")
+    assert bytes(rom) == b"\x55\xAA" + b"\xFF" * 0xFFE
+    assert list(board.save()["memories"]) == ["ram"]
+    assert board.roms["option"] is rom
