@@ -97,6 +97,7 @@ CASES: dict[str, Case] = {
     "FDC82077": Case(lambda: (DMA(), (4, 2, 0, 5), (Diskette(), Diskette())),
                      lambda chip, rng: rng.choice([
                          lambda: chip.insert(0, chip.units[0].medium), lambda: command(chip, rng)])()),
+    "FwCfg": Case(lambda: ({3: b"RAM"}, {"etc/file": bytes(range(100))}, lambda address, length: bytes(length), nothing)),
     "I8042": Case(lambda: (Plug(), Plug())),
     "I8237": Case(lambda: (ones, nothing, lambda n: n << 16, lambda: True), lambda chip, rng: rng.choice([
         lambda: chip.channel(rng.randrange(4)).put(rng.randbytes(5)),
