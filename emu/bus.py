@@ -121,6 +121,12 @@ class Bus:
         claim = self.whole.get(address << 4 | size)
         return (claim[0], claim[2]) if claim is not None and access in claim[2].access else None
 
+    def empty(self, address: int, length: int) -> bool:
+        """Whether nobody claims any of these addresses: reads give all ones there, until `on_rewire`."""
+        end = address + length
+        return (self.claims.keys().isdisjoint(range(address, end))
+                and not any(address <= entry >> 4 < end for entry in self.whole))
+
     def _find(self, address: int, access: str) -> tuple[Device, Reg | None, int] | None:
         claim = self.claims.get(address)
         if claim is None:

@@ -74,7 +74,7 @@ class Native(Protocol):
 
 
 class Space(Protocol):
-    """An address space of functions; `native` holds until one of `on_rewire` is called."""
+    """An address space of functions; `native` and `empty`, that nothing answers, hold until one of `on_rewire` is called."""
 
     on_rewire: list[Callable[[], None]]
 
@@ -83,6 +83,7 @@ class Space(Protocol):
     @property
     def write(self) -> Table: ...
     def native(self, address: int, size: int, access: str) -> Native | None: ...
+    def empty(self, address: int, length: int) -> bool: ...
 
 
 class Engine(Protocol):

@@ -62,6 +62,9 @@ class Space:
         self.write.default = lambda value: None             # type: ignore[attr-defined]
         self.on_rewire: list[Callable[[], None]] = []
 
+    def empty(self, address: int, length: int) -> bool:
+        return False
+
     def native(self, address: int, size: int, access: str) -> None:
         """Every access is a function's."""
 

@@ -142,7 +142,7 @@ def statement(d: Draw) -> list[str]:
         return [d.one(f"imul {d.register(size)}, {d.operand(size)}", f"mul {d.operand(size)}", f"imul {d.operand(size)}",
                       f"imul {d.register(size)}, {d.operand(size)}, {d.immediate(1)}"), *define(d)]
     if kind == 19:
-        return [d.one("cdq", "cwde", "cbw", "cwd", "lahf", "sahf", "cmc", "stc", "clc", "xchg eax, edx", "nop")]
+        return [d.one("cdq", "cwde", "cbw", "cwd", "lahf", "sahf", "cmc", "stc", "clc", "xchg eax, edx", "nop", "pause")]
     if kind == 20:
         name = d.one("xadd", "cmpxchg", "xchg", "lock add", "lock xadd", "lock cmpxchg")
         pair = f"{d.memory(size)}, {d.register(size)}"

@@ -22,7 +22,7 @@ class Native:
         self.box = m.Mailbox(Costs())
         self.answers = Answers(self.box, failed)
         self.turn = self.answers.turn
-        self.reads, self.writes = self.answers.serve(bus, (m.PORT_READS, m.PORT_WRITES), self.place, blocks=True)
+        self.reads, self.writes = self.answers.serve(bus, (m.PORT_READS, m.PORT_WRITES), self.place)
         self.native = 0
 
     @staticmethod

@@ -247,18 +247,99 @@ bad: cli
 def test_device_memory_is_answered_counted_and_charged_as_by_python(made, fast):
     machine = made(fast, build.kernel("default"))
     machine["device"].steady = 0x89ABCDEF
-    code = assemble(LOOK.format(window=WINDOW, value=0x89ABCDEF), 0x200000, 32)
-    machine.write(0x200000, code)
-    machine.run(1000)
-    before = machine.engine.counters()["mmio_accesses"]
-    registers = machine.registers
-    registers.rip, registers.rflags, registers.cr0 = 0x200000, 2, 0x11
-    now = machine.now
+    enter(machine, LOOK.format(window=WINDOW, value=0x89ABCDEF))
+    before, registers, now = machine.engine.counters()["mmio_accesses"], machine.registers, machine.now
     assert machine.run(now + 5_000_000) is End.HALTED
     assert registers.rsi == 7 and registers.rdx == 1000
     assert machine["device"].seen == bytes(i & 0xFF for i in range(1000, 0, -1))
     assert machine.engine.counters()["mmio_accesses"] - before == 5000
     assert machine.now - now == 5000 * machine.costs.mmio + (3 * 1000 + 1) * machine.costs.block
+
+
+def enter(machine, source):
+    """Let the processor be at `source` in flat 32-bit code, after the default kernel has set its tables up."""
+    machine.write(0x200000, assemble(source, 0x200000, 32))
+    machine.run(1000)
+    machine.registers.rip, machine.registers.rflags, machine.registers.cr0 = 0x200000, 2, 0x11
+
+
+@pytest.mark.parametrize("cls, letter, elements", [(Sectors, "w", 32), (Bytes, "b", 64), (Longs, "d", 16)])
+def test_a_block_of_device_memory_moves_natively_but_for_its_ends(made, cls, letter, elements):
+    """A register of the block kind at one address; what was written comes to the chip before the next of its functions."""
+    register = {"b": "al", "w": "ax", "d": "eax"}[letter]
+    ends = []
+    for fast in "none", ALONE, BOTH:
+        machine = made(fast, build.kernel("default"))
+        chip = machine.add("fifo", cls)
+        machine.mmio.place(chip, "at", WINDOW + 0x1000)
+        port = WINDOW + 0x1000
+        enter(machine, f"""
+            mov edi, 0x300000
+            mov ecx, {elements * 10}
+        a:  mov {register}, [{port:#x}]
+            stos{letter}
+            loop a
+            mov esi, 0x200000
+            mov ecx, {elements * 9}
+        b:  lods{letter}
+            mov [{port:#x}], {register}
+            loop b
+            mov ecx, {elements}
+        c:  mov {register}, [{port:#x}]
+            stos{letter}
+            movzx edx, byte ptr [{port + cls.NUMBER.offset:#x}]
+            loop c
+            cli
+            hlt
+        """)
+        now = machine.now
+        assert machine.run(now + 5_000_000) is End.HALTED
+        ends.append((state(machine), bytes(machine.ram[0x300000:0x300400]), list(chip.written), machine.registers.rdx))
+        assert len(chip.calls) == elements * 20 if fast != BOTH else len(chip.calls) < elements + 60
+    assert ends[0] == ends[1] == ends[2]
+    assert len(ends[0][2]) == 9 and ends[0][2][0] == bytes(machine.ram[0x200000:0x200040])
+
+
+SCAN = """
+    mov esi, 0xD0000000
+    mov ecx, 0x4000
+a:  lodsd
+    and ebx, eax
+    mov [esi], ecx
+    mov dl, [esi + 1]
+    and bl, dl
+    loop a
+    cli
+    hlt
+"""
+
+
+def test_where_no_chip_is_python_is_asked_once_a_page(made):
+    ends = []
+    for fast in "none", BOTH:
+        machine = made(fast, build.kernel("default"))
+        asked = []
+        machine.mmio.unclaimed = lambda *what, asked=asked, tell=machine.mmio.unclaimed: (asked.append(what), tell(*what))
+        enter(machine, "mov ebx, -1;" + SCAN)
+        reads = machine.mmio.read
+        machine.run(machine.now + 100_000_000)
+        ends.append((state(machine), machine.registers.rbx & 0xFFFFFFFF, asked))
+        assert len(reads) < 100 if fast == BOTH else len(reads) > 30_000
+    assert ends[0] == ends[1] and ends[0][1] == 0xFFFFFFFF
+
+
+def test_a_chip_that_comes_to_an_empty_page_answers_at_once(made):
+    machine = made(BOTH, build.kernel("default"))
+    enter(machine, "xor ebx, ebx; a: mov eax, [0xD0000100]; mov edx, [0xD0000104]; inc ebx; jmp a")
+    machine.run(machine.now + 1_000_000)
+    assert machine.registers.rax & 0xFFFFFFFF == machine.registers.rdx & 0xFFFFFFFF == 0xFFFFFFFF
+    chip = machine.add("late", Device4)
+    chip.steady = 0x1234567
+    machine.mmio.place(chip, "at", 0xD0000100)
+    before = machine.registers.rbx
+    machine.run(machine.now + 1_000_000)
+    assert machine.registers.rax & 0xFFFFFFFF == 0x1234567
+    assert machine.registers.rbx - before - 2 <= machine.registers.rdx == chip.count
 
 
 @pytest.mark.parametrize("cls", [Sectors, Bytes, Longs, Device4])

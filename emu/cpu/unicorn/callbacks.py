@@ -86,7 +86,7 @@ class Callbacks:
         """The addresses for the hooks of IN and OUT; with the technique, its thunks are led to Python as well."""
         take, put = self._functions(space.read, space.write)
         if self._answers:
-            tables = self._answers.serve(space, (m.PORT_READS, m.PORT_WRITES), ports.place, blocks=True)
+            tables = self._answers.serve(space, (m.PORT_READS, m.PORT_WRITES), ports.place)
             take, put = self._functions(*tables)
             self._lead(m.PORT_IN, take, library.IN)
             self._lead(m.PORT_OUT, put, library.OUT)
@@ -95,7 +95,7 @@ class Callbacks:
     def device_memory(self, space: Space, code: Code) -> tuple[int, int]:
         """The addresses of what reads and writes device memory; both get the region's base as their data."""
         if self._answers and "mmio" in self._on:
-            tables = self._answers.serve(space, (m.MMIO_READS, m.MMIO_WRITES), mmio.place, blocks=False)
+            tables = self._answers.serve(space, (m.MMIO_READS, m.MMIO_WRITES), mmio.place)
             take, put = self._functions(*tables)
             self._lead(m.MMIO_IN, take, library.KEY_IN)
             self._lead(m.MMIO_OUT, put, library.KEY_OUT)

@@ -15,6 +15,7 @@ bytes before it edits, and leaves what does not match; the report counts both.
 | tlb      | tlb.py      | a TLB that starts with 4,096 entries      | boot 0.94, paged sieve 0.35 | 256, until a flush
 | huge     | huge.py     | huge host pages under the translations    | boot 0.96                   | misses of the host's TLB
 | tsc      | entries.py  | RDTSC at the helper's entry               | a read 0.1                  | hook list, state search
+| pause    | pause.py    | PAUSE goes on with the next block         | a PAUSE 0.1, boot 0.96      | to the main loop each
 | ports    | ports.py    | ports answered without Python             | IN, OUT 0.02 to 0.3         | a Python call each
 | mmio     | mmio.py     | the same for device memory                | a load or store 0.05 to 0.2 | a Python call each
 | sse      | sse.py      | add, sub, mul, div by the host's SSE      | SSE loop 0.5                | softfloat
@@ -31,7 +32,7 @@ from types import ModuleType
 
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.code import Code, Patches
-from emu.cpu.unicorn.fast import branches, budget, editor, entries, huge, lookup, pages, ports, sse, strings, tlb
+from emu.cpu.unicorn.fast import branches, budget, editor, entries, huge, lookup, pages, pause, ports, sse, strings, tlb
 from emu.cpu.unicorn.fast.editor import Site
 from emu.cpu.unicorn.layout import TCG_EPILOGUE, UC_TCG, read_u64
 from emu.cpu.unicorn.memory import Memory, host_address
@@ -41,8 +42,8 @@ REWRITERS: dict[str, ModuleType] = {
     "budget": budget, "lookup": lookup, "strings": strings, "branches": branches, "pages": pages,
 }
 NEEDS = {"strings": "budget", "mmio": "ports"}
-NAMES = (*REWRITERS, "tlb", "huge", "tsc", "ports", "mmio", "sse")
-PATCHES = Patches({**entries.ENTRIES, **ports.entries(), **sse.ENTRIES}, editor.SLOTS)
+NAMES = (*REWRITERS, "tlb", "huge", "tsc", "pause", "ports", "mmio", "sse")
+PATCHES = Patches({**entries.ENTRIES, **pause.ENTRIES, **ports.entries(), **sse.ENTRIES}, editor.SLOTS)
 
 
 def chosen(text: str | None = None) -> frozenset[str]:
@@ -106,6 +107,8 @@ def _install(handle: int, env: int, box: m.Mailbox, memory: Memory, on: frozense
         raise
     words = box.words
     words[m.TSC_ON >> 3], words[m.SSE_ON >> 3], words[m.PAGES_ON >> 3] = "tsc" in on, "sse" in on, "pages" in on
+    if "pause" in on:
+        words[m.PAUSE >> 3] = code.place(lookup.find())
     if "huge" in on:
         huge.advise(epilogue)
     if "tlb" in on:

@@ -12,7 +12,8 @@ acknowledge, or return of `run`; also when the ring is full.
 
 An entry of a table is 64 bytes, at `place(key) * 64`: key (address << 4 | size), generation, kind, value or next byte,
 end, and the function that serves the access, which calls.py calls; `Served` keeps it alive.
-Two places of the address space may share one; the one that was served last has it.
+Two places of the address space may share one; the one that was served last has it.  Device memory has a bit for each page
+below 4 GiB besides: no chip is there, so reads are all ones and writes are lost until the space is wired anew.
 """
 
 from __future__ import annotations
@@ -29,8 +30,11 @@ ENTRY, PLACES = 64, 4096                        # bytes of an entry; entries of 
 KEY, GENERATION, KIND, VALUE, END, FUNCTION = 0, 8, 16, 24, 32, 40
 CALL, STEADY, RING, BLOCK = range(4)            # kinds: KIND of an entry
 TABLE, BYTES, SEGMENTS = ENTRY * PLACES, 1 << 16, 1 << 15
+PAGE_BITS, PAGES = 12, 1 << 20                 # the pages below 4 GiB
 TABLES = m.PORT_READS, m.PORT_WRITES, m.MMIO_READS, m.MMIO_WRITES
-SIZE = len(TABLES) * TABLE + BYTES + SEGMENTS
+EMPTY = {m.MMIO_READS: m.EMPTY_READS, m.MMIO_WRITES: m.EMPTY_WRITES}
+BITMAPS = len(TABLES) * TABLE + BYTES + SEGMENTS        # where they begin
+SIZE = BITMAPS + len(EMPTY) * PAGES // 8
 CACHED = 1 << 16                                # functions; a guest that scans an address space must not fill the memory
 
 
@@ -63,6 +67,9 @@ class Answers:
         self._box[m.RING_END >> 3] = self._ring + BYTES
         self._box[m.SEGMENT_END >> 3] = self._ring + BYTES + SEGMENTS
         self._box[m.GENERATION >> 3] = 1
+        for i, field in enumerate(EMPTY.values()):
+            self._box[field >> 3] = self._address + BITMAPS + i * PAGES // 8
+        self._nowhere: set[int] = set()                         # bytes of the bitmaps that are not 0
         self._empty()
         self._collect: dict[int, Callable[[bytes], None]] = {}
         self._blocks: dict[int, tuple[int, int, memoryview, Callable[[int], None]]] = {}
@@ -117,17 +124,15 @@ class Answers:
 
     # -- functions that leave answers
 
-    def serve(self, space: Space, fields: tuple[int, int], place: Callable[[int], int], *,
-              blocks: bool) -> tuple[Served, Served]:
+    def serve(self, space: Space, fields: tuple[int, int], place: Callable[[int], int]) -> tuple[Served, Served]:
         """(reads, writes) of an address space, for its callbacks, whose thunks find the tables at `fields` of the mailbox.
 
-        `place` is the entry of a key; `blocks`: the thunks know of BLOCK.
+        `place` is the entry of a key.
         """
-        first = [TABLES.index(field) * TABLE for field in fields]
-        for field, offset in zip(fields, first, strict=True):
-            self._box[field >> 3] = self._address + offset
-        served = (Served(self._maker(space, "r", first[0], place, blocks), self._forget),
-                  Served(self._maker(space, "w", first[1], place, blocks), self._forget))
+        for field in fields:
+            self._box[field >> 3] = self._address + TABLES.index(field) * TABLE
+        served = (Served(self._maker(space, "r", fields[0], place), self._forget),
+                  Served(self._maker(space, "w", fields[1], place), self._forget))
         self._served += served
         space.on_rewire.append(self._forget)
         return served
@@ -137,11 +142,14 @@ class Answers:
         for index in self._functions:
             self._words[index] = 0
         self._functions.clear()
+        for index in self._nowhere:
+            self._bytes[index] = 0
+        self._nowhere.clear()
         for served in self._served:
             served.clear()
 
-    def _maker(self, space: Space, access: str, first: int, place: Callable[[int], int],
-               blocks: bool) -> Callable[[int], Any]:
+    def _maker(self, space: Space, access: str, field: int, place: Callable[[int], int]) -> Callable[[int], Any]:
+        first = TABLES.index(field) * TABLE
         makers: dict[str, Any] = {"value": self._steady if access == "r" else self._dropped, "ring": self._collected,
                                   "block": self._streamed_in if access == "r" else self._streamed_out}
 
@@ -149,13 +157,22 @@ class Answers:
             function = (space.read if access == "r" else space.write)[key]
             native = space.native(key >> 4, key & 15, access)
             index = (first + place(key) * ENTRY) >> 3
-            if native is not None and (blocks or native.kind != "block"):
+            if native is not None:
                 function = makers[native.kind](key, index, native, function)
+            if field in EMPTY:
+                self._look(space, field, key >> 4 + PAGE_BITS)
             self._functions.setdefault(index, {})[key] = id(function)
             self._show(key, index, CALL)
             return function
 
         return make
+
+    def _look(self, space: Space, field: int, page: int) -> None:
+        """Note whether no chip is in the page; what a person should be told of that, the access itself has told."""
+        if page < PAGES and space.empty(page << PAGE_BITS, 1 << PAGE_BITS):
+            index = self._box[EMPTY[field] >> 3] - self._address + (page >> 3)
+            self._bytes[index] |= 1 << (page & 7)
+            self._nowhere.add(index)
 
     def _show(self, key: int, index: int, kind: int, value: int = 0, end: int = 0) -> None:
         function = self._functions.get(index, {}).get(key)
