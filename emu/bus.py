@@ -9,9 +9,10 @@ nobody claims reads all ones, is dropped on write, and is told to `unclaimed` on
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from emu.device import VALUE, Device, Native, Reg
+from emu.device import VALUE, Device, Native, Reg, Window
 
 Reader = Callable[[], int]
 Writer = Callable[[int], None]
@@ -47,6 +48,7 @@ class Bus:
         """`unclaimed(access, address, size)` is told what nobody claims, once for every `grain` addresses."""
         self.claims: dict[int, tuple[Device, str, int]] = {}
         self.whole: dict[int, tuple[Device, str, Reg]] = {}         # by entry: registers that answer only whole
+        self.windows: list[tuple[int, Device, Window]] = []         # by their first addresses
         self.places: dict[tuple[Device, str], int] = {}
         self.absent: dict[int, str] = {}
         self.read = Table(self._reader)
@@ -59,10 +61,11 @@ class Bus:
     def place(self, device: Device, block: str, base: int, length: int = 0, yields: bool = False) -> None:
         """Let `device` answer for the registers of `block` from `base` on, and for all of `length` bytes.
 
-        Raises ValueError on an overlap; one that `yields` leaves what is taken to who has it.
+        Raises ValueError on an overlap; one that `yields` leaves what is taken to who has it, and so does every window.
         """
         registers = [reg for reg in device.parts(Reg) if reg.block == block]
-        if not registers:
+        windows = [(base + window.offset, device, window) for window in device.parts(Window) if window.block == block]
+        if not registers and not windows:
             raise ValueError(f"{device.name}: no registers in a block named {block}")
         claimed = {base + reg.offset + i for reg in registers for i in range(reg.size) if not reg.whole}
         for address in sorted(claimed | set(range(base, base + length))):
@@ -77,6 +80,7 @@ class Bus:
                 continue
             if self.whole.setdefault(entry, claim) != claim and not yields:
                 raise ValueError(f"{device.name} and {self.whole[entry][0].name} both claim {entry >> 4:#x}")
+        self.windows += windows
         self.places[device, block] = base
         if self.rewire not in device.on_rewire:
             device.on_rewire.append(self.rewire)
@@ -88,6 +92,7 @@ class Bus:
         for claims in self.claims, self.whole:
             for key in [key for key, claim in claims.items() if claim[0] is device and claim[1] == block]:
                 del claims[key]
+        self.windows = [window for window in self.windows if window[1] is not device or window[2].block != block]
         self.rewire()
 
     def leave(self, first: int, length: int, name: str) -> None:
@@ -107,7 +112,7 @@ class Bus:
         if whole is not None:
             return whole[0].native(whole[1], access)
         claims = [self.claims.get(address + i) for i in range(size)]
-        if not any(claims):
+        if not any(claims) and not any(self._window(address + i, 1) for i in range(size)):
             return Native(VALUE)                    # all ones; nothing happens
         if claims[0] is None:
             return None
@@ -125,7 +130,16 @@ class Bus:
         """Whether nobody claims any of these addresses: reads give all ones there, until `on_rewire`."""
         end = address + length
         return (self.claims.keys().isdisjoint(range(address, end))
-                and not any(address <= entry >> 4 < end for entry in self.whole))
+                and not any(address <= entry >> 4 < end for entry in self.whole)
+                and not any(first < end and address < first + window.length for first, _, window in self.windows))
+
+    def _window(self, address: int, size: int) -> tuple[Device, Window, int] | None:
+        """The window in which an access lies whole, unless a register has its first byte, and the place inside."""
+        if address not in self.claims:
+            for first, device, window in self.windows:
+                if first <= address <= first + window.length - size:
+                    return device, window, address - first
+        return None
 
     def _find(self, address: int, access: str) -> tuple[Device, Reg | None, int] | None:
         claim = self.claims.get(address)
@@ -142,9 +156,15 @@ class Bus:
     def _reader(self, address: int, size: int) -> Reader:
         if (whole := self._whole(address, size, "r")) is not None:
             return whole[0].reader(whole[1])
+        if (window := self._window(address, size)) is not None:
+            return partial(getattr(window[0], "read_" + window[1].name), window[2], size)
         pieces: list[tuple[Reader, int, int, int]] = []           # reader, shift right, mask, shift left
         done, claimed = 0, False
         while done < size:
+            if self._window(address + done, 1) is not None:
+                pieces.append((self._reader(address + done, 1), 0, 0xFF, 8 * done))
+                done, claimed = done + 1, True
+                continue
             found = self._find(address + done, "r")
             claimed |= found is not None
             if found is None or found[1] is None:
@@ -172,11 +192,17 @@ class Bus:
     def _writer(self, address: int, size: int) -> Writer:
         if (whole := self._whole(address, size, "w")) is not None:
             return whole[0].writer(whole[1])
+        if (window := self._window(address, size)) is not None:
+            return partial(getattr(window[0], "write_" + window[1].name), window[2], size)
         pieces: list[tuple[int, int, int]] = []                   # entry, shift right, mask
         done, claimed = 0, False
         while done < size:
-            found = self._find(address + done, "w")
             width = 1
+            if self._window(address + done, 1) is not None:
+                pieces.append((address + done << 4 | 1, 8 * done, 0xFF))
+                done, claimed = done + 1, True
+                continue
+            found = self._find(address + done, "w")
             if found is not None and found[1] is not None:
                 device, reg, inside = found
                 assert reg is not None

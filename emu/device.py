@@ -1,4 +1,4 @@
-"""What a chip is made of: Reg State Out In Timer Device.
+"""What a chip is made of: Reg Window State Out In Timer Device.
 
 A chip is a class whose body is its data sheet: an UPPER-case name is the declaration, the same name in lower case on the
 instance is the value now.  One declaration yields decoding, reset, strict save and restore, the printed register map and
@@ -124,6 +124,16 @@ class Reg(Part):
             raise AttributeError(f"register {self.__dict__.get('name')} has no bit {bit}")
 
 
+class Window(Part):
+    """`length` bytes from `offset` on that answer as one: `read_X(at, size)` and `write_X(at, size, value)` take the place
+    inside, for any access that lies in the window whole; what lies across its end comes byte by byte.
+    """
+
+    def __init__(self, offset: int, length: int, doc: str, *, block: str = "at") -> None:
+        super().__init__(doc)
+        self.offset, self.length, self.block = offset, length, block
+
+
 class State(Part):
     """What no register shows: a FIFO, a flip-flop.  int, str, bytes, None, or lists and string-keyed dicts of them."""
 
@@ -233,7 +243,7 @@ class Device:
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Device:
         self = super().__new__(cls)
-        self.banks = {register.block: 0 for register in cls.parts(Reg)}
+        self.banks = {part.block: 0 for part in cls.declared.values() if isinstance(part, (Reg, Window))}
         self.on_rewire = []
         for out in cls.parts(Out):
             setattr(self, out.key, out_pin(out.reset))
@@ -368,4 +378,4 @@ class Device:
         """Recompute what is derived from the declared state."""
 
     def _saved(self) -> Iterator[tuple[str, Part]]:
-        return ((part.key, part) for part in self.declared.values())
+        return ((part.key, part) for part in self.declared.values() if not isinstance(part, Window))

@@ -14,6 +14,7 @@ import pytest
 
 import emu.chips
 from emu.bus import Bus
+from emu.chips.dispi import Dispi
 from emu.clock import Clock
 from emu.device import BLOCK, RING, VALUE, Device, In, Out, R, Reg, W, out_pin
 from tests.fast.native import Native
@@ -90,8 +91,16 @@ def never() -> bool:
     return False
 
 
+def screen() -> tuple[Any, ...]:
+    """What a VGA is made with: a powered-on Dispi, and memories."""
+    dispi = Dispi(1 << 24)
+    dispi.attach("dispi", Clock(lambda: 0))
+    return dispi, memoryview(bytearray(1 << 24)), memoryview(bytearray(1 << 16))
+
+
 # A chip that can be made without arguments, and that its host cannot stir, needs no line
 CASES: dict[str, Case] = {
+    "Dispi": Case(lambda: (1 << 24,)),
     "DebugCon": Case(lambda: (nothing, never)),
     "DebugExit": Case(lambda: (nothing,)),
     "FDC82077": Case(lambda: (DMA(), (4, 2, 0, 5), (Diskette(), Diskette())),
@@ -115,6 +124,7 @@ CASES: dict[str, Case] = {
     "Mouse": Case(stir=lambda chip, rng: rng.choice([chip.send, lambda: chip.receive(rng.randrange(256))])()),
     "Port61": Case(lambda: (nothing,)),
     "SerialLine": Case(lambda: (nothing, lambda: True, lambda: 86_806), lambda chip, rng: chip.type(rng.randbytes(3))),
+    "VGA": Case(screen),
     "UART16550": Case(lambda: (nothing, never), lambda chip, rng: chip.receive(rng.randrange(256), rng.randrange(256))),
 }
 
@@ -232,11 +242,12 @@ def test_the_module_says_what_is_not_modelled(cls):
 
 @CHIPS
 def test_registers_that_share_an_access_are_told_apart_by_a_method(cls):
-    taken: dict[tuple[str, int, str, int], str] = {}
+    taken: dict[tuple[str, int, str, int, int], str] = {}
     for reg in cls.parts(Reg):
         for access in "" if reg.whole else reg.access:              # those are told apart by the access's size
             for i in range(reg.size):
-                first = taken.setdefault((reg.block, reg.bank, access, reg.offset + i), reg.name)
+                whole = reg.size if reg.whole else 0
+                first = taken.setdefault((reg.block, reg.bank, access, reg.offset + i * (not whole), whole), reg.name)
                 method = ("read_" if access == "r" else "write_") + first
                 assert first == reg.name or hasattr(cls, method), f"{reg.name} lies on {first}, which has no {method}"
 
