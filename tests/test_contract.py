@@ -124,6 +124,7 @@ CASES: dict[str, Case] = {
     "Mouse": Case(stir=lambda chip, rng: rng.choice([chip.send, lambda: chip.receive(rng.randrange(256))])()),
     "Port61": Case(lambda: (nothing,)),
     "SerialLine": Case(lambda: (nothing, lambda: True, lambda: 86_806), lambda chip, rng: chip.type(rng.randbytes(3))),
+    "Typist": Case(lambda: (nothing, lambda: True), lambda chip, rng: chip.type([["shift", "a"], ["b"]][:rng.randrange(3)])),
     "VGA": Case(screen),
     "UART16550": Case(lambda: (nothing, never), lambda chip, rng: chip.receive(rng.randrange(256), rng.randrange(256))),
 }

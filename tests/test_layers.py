@@ -12,13 +12,13 @@ import emu
 
 HOUSE = Path(emu.__file__).parent
 MAY = {
-    "host": "", "device": "", "clock": "", "engine": "", "x86": "", "assembler": "",
+    "host": "", "screen": "", "device": "", "clock": "", "engine": "", "x86": "", "assembler": "",
     "bus": "device",
     "chips": "device bus",
     "machine": "bus clock engine device",
     "cpu": "engine x86 assembler",
     "loaders": "x86 engine machine",
-    "boards": "machine chips host cpu loaders x86 engine",
+    "boards": "machine chips host cpu loaders x86 engine screen",
     "datasheet": "device bus",
 }
 BASES = {"pci"}         # of chips: what several parts have in common, and no part by itself, so that no board has one

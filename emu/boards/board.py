@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from emu import x86
 from emu.boards.console import Console
+from emu.boards.screen import Screen
 from emu.chips.serialline import SerialLine
 from emu.chips.uart16550 import UART16550
 from emu.cpu.unicorn.engine import UnicornEngine
@@ -52,6 +53,7 @@ class Board(Machine):
     """
 
     smallest = 1 * MIB
+    screen: Screen | None = None
 
     def __init__(self, memory: int, cpu: str, costs: Costs | None) -> None:
         if memory < self.smallest or memory % MIB:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 from emu.boards.board import HIGH, LOW_END, MIB, RAM, RESERVED, Board, nobody
+from emu.boards.screen import Screen, adapter
 from emu.chips.debugcon import DebugCon
 from emu.chips.debugexit import DebugExit
 from emu.chips.i8042 import I8042
@@ -18,8 +20,12 @@ from emu.chips.mouse import Mouse
 from emu.chips.port61 import Port61
 from emu.chips.port92 import Port92
 from emu.chips.post import Post
+from emu.chips.scancodes import NAMES
+from emu.chips.typist import Typist
 from emu.chips.uart16550 import UART16550
 from emu.engine import Costs
+from emu.host import keys
+from emu.host.files import replacing
 
 EBDA = 0x9FC00              # the extended BIOS data area: the last KiB of conventional memory
 START = datetime(2026, 1, 1, tzinfo=UTC)        # what the RTC says at power-on unless the user asks for another time
@@ -29,7 +35,7 @@ class PC(Board):
     """`memory` in bytes; `rtc` the time at power-on; `debug` takes what is written to the debug console at port E9h."""
 
     def __init__(self, memory: int = 256 * MIB, cpu: str = "qemu64", costs: Costs | None = None, *,
-                 rtc: datetime = START, debug: Callable[[bytes], None] = nobody) -> None:
+                 rtc: datetime = START, debug: Callable[[bytes], None] = nobody, vga_bios: bytes | None = None) -> None:
         super().__init__(memory, cpu, costs)
         self.on_debug = debug
         self.rtc_start = rtc
@@ -41,6 +47,8 @@ class PC(Board):
         keyboard = add("keyboard", Keyboard)
         mouse = add("mouse", Mouse)
         kbc = add("kbc", I8042, keyboard, mouse, at=0x60)
+        add("typist", Typist, keyboard.key, lambda: not keyboard.codes)
+        self.screen: Screen = Screen(adapter(self, vga_bios))
         rtc_chip = add("rtc", MC146818, rtc, at=0x70)
         port92 = add("port92", Port92, at=0x92)
         com1 = add("com1", UART16550, self.written, self._listened, at=0x3F8)
@@ -51,7 +59,6 @@ class PC(Board):
         for name, port in (("COM2", 0x2F8), ("COM3", 0x3E8), ("COM4", 0x2E8), ("LPT1", 0x378), ("LPT2", 0x278),
                            ("primary IDE", 0x1F0), ("secondary IDE", 0x170), ("floppy", 0x3F0), ("PCI", 0xCF8)):
             self.absent(name, port)
-        self.absent("VGA", 0x3B0, 0x30)
         self.absent("DMA", 0x00, 0x20)
         self.absent("DMA page registers", 0x81, 0x0F)
         self.absent("DMA", 0xC0, 0x20)
@@ -76,6 +83,40 @@ class PC(Board):
         self.attach(self.counted(pic1.acknowledge))
         self._map_ram()
         self._cmos(rtc_chip)
+
+    # -- screen, keys, mouse
+
+    def screenshot(self, path: str | Path) -> None:
+        """Write what the screen shows as a PNG file.  Raises OSError."""
+        data = self.screen.png()
+        with replacing(path) as file:
+            file.write(data)
+
+    def key(self, name: str) -> None:
+        """Press and release keys, held together, by QEMU's names: ret, f12, shift-a, ctrl-alt-delete.  Raises ValueError."""
+        chord = keys.chord(name)
+        for key in chord:
+            if key not in NAMES:
+                raise ValueError(f"no key is called {key or name!r}")
+        self._typist.type([chord])
+
+    def type(self, text: str) -> None:
+        """Type on a US keyboard.  Raises ValueError for a character that it does not have."""
+        self._typist.type(keys.chords(text))
+
+    @property
+    def _typist(self) -> Typist:
+        typist = self.chips["typist"]
+        assert isinstance(typist, Typist)
+        return typist
+
+    def mouse(self, dx: int, dy: int, buttons: int | None = None) -> None:
+        """Move the mouse right and down, then hold the buttons in the mask: 1 left, 2 right, 4 middle."""
+        mouse = self.chips["mouse"]
+        assert isinstance(mouse, Mouse)
+        mouse.move(dx, dy)
+        if buttons is not None:
+            mouse.buttons(buttons)
 
     def memory_map(self) -> list[tuple[int, int, int]]:
         """Conventional memory up to the EBDA, RAM from 1 MiB, RAM above 4 GiB."""

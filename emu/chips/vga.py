@@ -380,6 +380,15 @@ class VGA(PCIFunction):
 
     # The picture
 
+    def glance(self) -> tuple[Any, ...]:
+        """What `picture`'s text follows from, sooner had than the picture: the same as long as it does not change."""
+        if self.dispi.enabled or self.gr6 & 1:
+            return ()
+        memory, values = self.memory, vars(self)
+        return (memory.layout, bytes(memory.linear), None if memory.layout in (0, 1) else memory.planes(), self.sr1, self.arx,
+                self.pelmask, *(values[f"cr{i:02x}"] for i in range(25)), *(values[f"ar1{i}"] for i in range(5)),
+                self.dispi.enable, tuple(self.palette), tuple(self.dac[:192]))
+
     def picture(self) -> dict[str, Any]:
         """Everything that the screen shows, as plain data; see emu.screen."""
         dispi, values = self.dispi, vars(self)

@@ -228,7 +228,7 @@ class VideoMemory:
 
     def _compared(self, word: int) -> int:
         """[I] read mode 1: a bit is 1 where the planes that matter have the colour."""
-        other = (word ^ self.colour) & self.care
+        other: int = (word ^ self.colour) & self.care
         return ~(other | other >> 8 | other >> 16 | other >> 24) & 0xFF
 
     def _read_other(self, at: int) -> int:
