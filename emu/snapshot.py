@@ -24,7 +24,7 @@ from emu.boards.board import BadBoard, Board
 from emu.boards.console import LIMIT
 from emu.boards.pc import PC, START
 from emu.boards.tiny import Tiny
-from emu.device import In, Reg, State
+from emu.device import In, Reg, State, Window
 from emu.engine import Costs, EngineError
 from emu.host.files import replacing
 from emu.loaders import Start
@@ -191,6 +191,8 @@ def _check(machine: Board, state: dict[str, Any]) -> None:
     """Refuse what a chip would stumble over only when it runs: a register, state or pin of another kind than declared."""
     for name, chip in machine.chips.items():
         for part in chip.declared.values():
+            if isinstance(part, Window):
+                continue
             value, good = state["chips"][name][part.key], True
             if isinstance(part, Reg):
                 good = isinstance(value, int) and 0 <= value < 1 << 8 * part.size
