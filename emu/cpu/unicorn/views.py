@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import mmap
 from array import array
+from typing import Any
 
 from emu.cpu.unicorn import library
 from emu.cpu.unicorn.memory import PAGE, Memory, host_address
@@ -22,6 +23,8 @@ from emu.engine import EngineError
 DEVICES = 1 << 45
 PAGES = VIEWED // PAGE
 KINDS = "ram", "rom", "mmio"
+CACHED = 64                         # views whose rows are kept: a switch goes to and fro between a few
+Rows = tuple[slice, memoryview, memoryview]
 
 
 class Views:
@@ -32,10 +35,29 @@ class Views:
         self._tables = [mmap.mmap(-1, 8 * PAGES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) for _ in range(2)]
         self.addresses = host_address(self._tables[0]), host_address(self._tables[1])
         self.loads, self.stores = (memoryview(table).cast("Q") for table in self._tables)
+        self._rows: dict[Any, Rows] = {}
         self._early: list[tuple[int, int, memoryview | None, str, memoryview | None]] | None = []
 
     def show(self, address: int, length: int, memory: memoryview | None, kind: str, writes: memoryview | None) -> bool:
         """See Engine.view; whether anything has changed.  Raises EngineError."""
+        view = (address, length, kind, memory and (host_address(memory), len(memory)),
+                writes and (host_address(writes), len(writes)))
+        rows = self._rows.get(view)
+        if rows is None:
+            rows = self._make(address, length, memory, kind, writes)
+            if len(self._rows) >= CACHED:
+                self._rows.clear()
+            self._rows[view] = rows
+        if self._early is not None:
+            self._early.append((address, length, memory, kind, writes))
+        places, loads, stores = rows
+        if self.loads[places] == loads and self.stores[places] == stores:
+            return False
+        self.loads[places], self.stores[places] = loads, stores
+        return True
+
+    def _make(self, address: int, length: int, memory: memoryview | None, kind: str, writes: memoryview | None) -> Rows:
+        """What a view puts into the tables."""
         if address % PAGE or length % PAGE or not 0 <= address < address + length <= VIEWED:
             raise EngineError(f"a view of {length:#x} bytes at {address:#x}: whole pages below 4 GiB")
         if kind not in KINDS or (memory is None) is not (kind == "mmio"):
@@ -43,26 +65,17 @@ class Views:
         for part in (memory, writes):
             if part is not None and len(part) != length:
                 raise EngineError(f"a view of {length:#x} bytes that shows {len(part):#x}")
-        if self._early is not None:
-            self._early.append((address, length, memory, kind, writes))
         loads = self._devices(address, length) if memory is None else self._pages(address, memory)
-        if writes is not None:
-            stores = self._pages(address, writes)
-            for i, page in enumerate(loads):            # 0 would be: both where they always led
-                loads[i], stores[i] = page or address + i * PAGE, stores[i] or address + i * PAGE
-        elif kind == "rom":
-            loads = array("Q", (page or address + i * PAGE for i, page in enumerate(loads)))
+        stores = loads if writes is None else self._pages(address, writes)
+        if kind == "rom" and writes is None:
             stores = array("Q", [DROP]) * len(loads)
-        else:
-            stores = loads
-        if not loads[0] and stores[0]:
-            raise EngineError("page 0 is shown whole, or not at all")
+        if stores is not loads:                         # 0 would be: both where they always led
+            for i in range(len(loads)):
+                loads[i], stores[i] = loads[i] or address + i * PAGE, stores[i] or address + i * PAGE
+            if not loads[0]:
+                raise EngineError("page 0 is shown whole, or not at all")
         first = address // PAGE
-        places = slice(first, first + len(loads))
-        if self.loads[places] == memoryview(loads) and self.stores[places] == memoryview(stores):
-            return False
-        self.loads[places], self.stores[places] = loads, stores
-        return True
+        return slice(first, first + len(loads)), memoryview(loads), memoryview(stores)
 
     def _devices(self, address: int, length: int) -> array[int]:
         return array("Q", range(DEVICES + address, DEVICES + address + length, PAGE))
@@ -81,6 +94,7 @@ class Views:
             library.map_mmio(uc, base, length, read, write, base % DEVICES)
             library.hook_fetch(uc, fetch, base, base + length - 1)
         early, self._early = self._early or [], None
+        self._rows.clear()
         for view in early:
             self.show(*view)
 
