@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 
 import pytest
 
@@ -10,7 +11,7 @@ from emu.cpu.unicorn import layout
 from emu.cpu.unicorn.engine import UnicornEngine
 from emu.engine import EngineError
 from tests.cpu.guest import HALTED, LONG, PAE, PAGED, PM32, RAM, Guest
-from tests.cpu.shown import LARGE, LARGE_LONG, MODES, SIZE, V, W, again, filled, there
+from tests.cpu.shown import LARGE, LARGE_LONG, LARGE_PAGED, MODES, SIZE, V, W, again, filled, there
 
 # -- kinds
 
@@ -164,6 +165,83 @@ def test_device_memory_may_replace_itself_in_its_own_callback(machine, mode):
     one.engine.view(V, SIZE, None, "mmio")
     assert one.run() in HALTED
     assert (one.r.rax, one.r.rcx, one.r.rdx, b[8], a[8]) == (0x77, 0x11111111, 0x11111111, 0x77, 0x11)
+
+
+# -- all of it at random, beside a model
+
+PAGES = 6
+
+
+@pytest.mark.parametrize("mode", [PM32, PAGED, PAE, LONG, LARGE_PAGED, LARGE_LONG])
+@pytest.mark.parametrize("seed", range(4))
+def test_random_accesses_and_views_do_what_a_model_does(machine, mode, seed):
+    """The model: for each page of the guest, (memory, page) that loads meet and that stores meet, or None."""
+    rng = random.Random(seed)
+    wide = LARGE.get(mode, mode) == LONG
+    registers = {1: "dl", 2: "dx", 4: "edx", 8: "rdx"}
+    source, plan, changes, expected = [], [], [], []
+    memories = [bytearray(rng.randbytes(PAGES * 0x1000)) for _ in range(4)]
+    first = [bytes(memory) for memory in memories]
+    loads: list[tuple[int, int] | None] = [None] * PAGES
+    stores: list[tuple[int, int] | None] = [None] * PAGES
+    for _ in range(250):
+        what = rng.choice(("view", "load", "load", "store", "store", "add"))
+        if what == "view":
+            page = rng.randrange(PAGES)
+            count = rng.randint(1, PAGES - page)
+            kind = rng.choice(("ram", "ram", "rom", "mmio"))
+            shows, also = rng.randrange(4), rng.choice((None, None, *range(4)))
+            at, at2 = rng.randint(0, PAGES - count), rng.randint(0, PAGES - count)
+            memory = None if kind == "mmio" else (shows, at)
+            changes.append((page, count, kind, memory, None if also is None else (also, at2)))
+            for i in range(count):
+                loads[page + i] = memory and (shows, at + i)
+                stores[page + i] = (also, at2 + i) if also is not None else loads[page + i] if kind == "ram" else None
+            source.append("out 0x80, al")
+            continue
+        size = rng.choice((1, 2, 4, 8) if wide else (1, 2, 4))
+        offset = rng.choice((rng.randrange(PAGES * 0x1000 - 8), 0x1000 * rng.randrange(1, PAGES) - rng.randrange(1, 9)))
+        value = 0
+        for i in range(size):
+            where = loads[offset + i >> 12]
+            value |= (memories[where[0]][where[1] << 12 | (offset + i) & 0xFFF] if where else 0xFF) << 8 * i
+        operand = f"[{'rbx' if wide else 'ebx'} + {offset}]"
+        register = registers[size]
+        if what == "load":
+            source.append(f"xor edx, edx; mov {register}, {operand}; mov eax, edx; out 0x81, eax")
+            expected.append(value & 0xFFFFFFFF)
+            continue
+        new = rng.getrandbits(31)
+        if what == "store":
+            source.append(f"mov edx, {new}; mov {operand}, {register}")
+        else:
+            source.append(f"mov edx, {new}; add {operand}, {register}")
+            new += value
+        for i in range(size):
+            where = stores[offset + i >> 12]
+            if where:
+                memories[where[0]][where[1] << 12 | (offset + i) & 0xFFF] = new >> 8 * i & 0xFF
+    one = machine(mode, "hlt")
+    one.code("; ".join(source) + "; hlt", 0x40000)
+    shown = [one.engine.memory(PAGES * 0x1000) for _ in memories]
+    for memory, data in zip(shown, first, strict=True):
+        memory[:] = data
+    turns = iter(changes)
+
+    def part(where, count):
+        return where and shown[where[0]][where[1] << 12:where[1] + count << 12]
+
+    def change(value):
+        page, count, kind, memory, writes = next(turns)
+        one.engine.view(V + (page << 12), count << 12, part(memory, count), kind, part(writes, count))
+
+    one.on_out(0x80, change)
+    one.on_out(0x81, plan.append, 4)
+    one.engine.view(V, PAGES << 12, None, "mmio")
+    one.r.rip = 0x40000
+    assert one.run(10**9) in HALTED
+    assert plan == expected
+    assert [bytes(memory) for memory in shown] == [bytes(memory) for memory in memories]
 
 
 # -- what the host sees, and the edges

@@ -40,8 +40,8 @@ class Views:
 
     def show(self, address: int, length: int, memory: memoryview | None, kind: str, writes: memoryview | None) -> bool:
         """See Engine.view; whether anything has changed.  Raises EngineError."""
-        view = (address, length, kind, memory and (host_address(memory), len(memory)),
-                writes and (host_address(writes), len(writes)))
+        view = (address, length, kind, (host_address(memory), len(memory)) if memory else memory is None,
+                (host_address(writes), len(writes)) if writes else writes is None)
         rows = self._rows.get(view)
         if rows is None:
             rows = self._make(address, length, memory, kind, writes)
