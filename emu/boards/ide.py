@@ -1,0 +1,62 @@
+"""The IDE subsystem of the PC: two ATA channels with disks and a CD-ROM drive, and the PIIX3's function for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from emu.boards.board import BadBoard, Board
+from emu.chips.ata import ATAChannel
+from emu.chips.atadisk import ATADisk
+from emu.chips.atadrive import Drive
+from emu.chips.atapicd import ATAPICDROM
+from emu.chips.media import Medium
+from emu.chips.piix3ide import PIIX3IDE
+
+PORTS = ((0x1F0, 0x3F6), (0x170, 0x376))        # command and control block of each channel
+CDROM = 2                                       # the secondary master, as on QEMU's boards
+MOST = 4
+
+
+def add_ide(board: Board, irqs: tuple[Any, Any], disks: Sequence[Medium] = (), cdrom: Medium | None = None) -> PIIX3IDE:
+    """Add the chips, named ide, ata1, ata2, hd0 to hd3 and cd; wire their interrupts to `irqs`.
+
+    The disks are primary master and slave, secondary slave; a fourth one takes the place of the CD-ROM drive, which is
+    otherwise there even without a disc.  Raises BadBoard when there is no place for all.
+    """
+    if len(disks) > MOST or (len(disks) == MOST and cdrom is not None):
+        raise BadBoard(f"{len(disks)} disks{' and a CD-ROM' if cdrom else ''}: there is room for {MOST} drives")
+    places = range(MOST) if len(disks) == MOST else (0, 1, 3)
+    media: dict[int, Medium] = dict(zip(places, disks))
+    drives: list[Drive | None] = []
+    for place in range(MOST):
+        number, pair = place % 2, place ^ 1
+        other = pair in media or (pair == CDROM and CDROM not in media)
+        if place in media:
+            drives.append(board.add(f"hd{place}", ATADisk, media[place], number, other, f"EMU{place + 1:05}"))
+        elif place == CDROM:
+            drives.append(board.add("cd", ATAPICDROM, cdrom, number, other))
+        else:
+            drives.append(None)
+    channels = board.add("ata1", ATAChannel, *drives[:2]), board.add("ata2", ATAChannel, *drives[2:])
+    ports = board.ports
+
+    def decode(n: int, on: bool) -> None:
+        for block, base in zip(("at", "control"), PORTS[n]):
+            there = (channels[n], block) in ports.places
+            if on and not there:
+                ports.place(channels[n], block, base)
+            elif there and not on:
+                ports.remove(channels[n], block)
+
+    ide = board.add("ide", PIIX3IDE, channels, board.read, board.write, decode)
+    for n, channel in enumerate(channels):
+        board.wire((channel.intrq, irqs[n]), (channel.intrq, ide.irq[n]), (channel.dmarq, ide.dmarq[n]))
+    return ide
+
+
+def open_ide(ide: PIIX3IDE) -> None:
+    """What a BIOS leaves, as far as kernels count on it: ports decoded, bus masters allowed."""
+    ide.write_IDETIMP(ide.IDETIMP.IDE)
+    ide.write_IDETIMS(ide.IDETIMS.IDE)
+    ide.write_PCICMD(ide.PCICMD.IOSE | ide.PCICMD.BME)

@@ -1,0 +1,226 @@
+"""An ATA channel: the cable that two devices share, as a host adapter's decoding of its ports shows it.
+
+[ATA] AT Attachment with Packet Interface - 6, T13/1410D.  Both devices hear each write to the command block, the one that
+DEV selects answers and obeys ([ATA] 7.1); device control, and EXECUTE DEVICE DIAGNOSTIC, are for both.
+
+A device 0 that is alone answers for the absent device 1 as [ATA] 9.16.1 says: its registers read as its own, but STATUS and
+ALTERNATE STATUS 00h; commands to device 1 are ignored.  For all else that is absent nobody drives the cable: the host's
+pull-down on DD7 ([ATA] table 3), with the other lines high, makes it 7Fh, no BSY.  (QEMU gives 00h there.)
+
+Not modelled: the time that signals take, a write while the device that is selected is busy (it is lost, as [ATA] lets it
+be), the port 3F7h or 377h (DRIVE ADDRESS was withdrawn before ATA-4).
+"""
+
+# mypy: disable-error-code="has-type"
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from emu.device import BLOCK, RW, VALUE, Device, In, Out, OutPin, R, Reg, W
+
+NOBODY = 0x7F
+DIAGNOSTIC = 0x90
+
+
+class ATADevice(Protocol):
+    """What the channel asks of a device on it; see atadrive.Drive, where the registers are."""
+
+    intrq: OutPin
+    dmarq: OutPin
+
+    def __getattr__(self, name: str) -> Any: ...
+
+
+class ATAChannel(Device):
+    """Devices 0 and 1; None: absent."""
+
+    DATA = Reg(0, RW, "data", size=2, native=BLOCK, whole=True)
+    DATA32 = Reg(0, RW, "data, two words", size=4, native=BLOCK, whole=True)
+    ERROR = Reg(1, R, "error, as the command has it", "ICRC UNC MC IDNF MCR ABRT NM 0")
+    FEATURES = Reg(1, W, "features, as the command has it")
+    COUNT = Reg(2, RW, "sector count; of packet devices the interrupt reason")
+    LBAL = Reg(3, RW, "LBA 7:0, or the sector; with HOB 31:24")
+    LBAM = Reg(4, RW, "LBA 15:8, or the cylinder's low byte; with HOB 39:32")
+    LBAH = Reg(5, RW, "LBA 23:16, or the cylinder's high byte; with HOB 47:40")
+    DEVICE = Reg(6, RW, "device; LBA 27:24, or the head", "1 LBA 1 DEV H3 H2 H1 H0")
+    STATUS = Reg(7, R, "status; reading it ends the interrupt", "BSY DRDY DF DSC DRQ CORR IDX ERR", native=VALUE)
+    COMMAND = Reg(7, W, "command")
+    ASTATUS = Reg(0, R, "alternate status", block="control", native=VALUE)
+    DEVCTL = Reg(0, W, "device control", "HOB 0 0 0 0 SRST NIEN 0", block="control")
+
+    IRQ = In("a device requests an interrupt")
+    REQUEST = In("a device is ready to move data by DMA")
+    INTRQ = Out("interrupt request")
+    DMARQ = Out("the device is ready to move data by DMA")
+
+    def __init__(self, device0: ATADevice | None = None, device1: ATADevice | None = None) -> None:
+        self.devices = device0, device1
+        self.there = [device for device in self.devices if device is not None]
+        for device in self.there:
+            device.intrq.sinks.append(self.irq.wire())
+            device.dmarq.sinks.append(self.request.wire())
+
+    def on_IRQ(self, pin: int, level: int) -> None:
+        self.intrq(level)
+
+    def on_REQUEST(self, pin: int, level: int) -> None:
+        self.dmarq(level)
+
+    def selected(self) -> ATADevice | None:
+        return self.devices[self.device >> 4 & 1]
+
+    def answers(self) -> ATADevice | None:
+        """Who answers for the registers that are not STATUS."""
+        return self.devices[self.device >> 4 & 1] or self.devices[0]
+
+    # The host adapter's side of DMA; while data moves the selection cannot change
+
+    @property
+    def sends(self) -> bool:
+        """Whether the device has data for the host."""
+        device = self.selected()
+        return device is not None and device.phase == "dma in"
+
+    @property
+    def wanted(self) -> int:
+        """How many bytes the device takes from the host, at most."""
+        device = self.selected()
+        return device.wanted if device else 0
+
+    def send(self, length: int) -> bytes | memoryview:
+        """At most `length` bytes from the device; none: it has no more."""
+        device = self.selected()
+        return device.send(length) if device else b""
+
+    def receive(self, data: bytes | memoryview) -> None:
+        """At most `wanted` bytes for the device."""
+        device = self.selected()
+        if device:
+            device.receive(data)
+
+    # Data
+
+    def read_DATA(self) -> int:
+        device = self.answers()
+        return device.read_DATA() if device else 0x7F7F
+
+    def write_DATA(self, value: int) -> None:
+        device = self.answers()
+        if device:
+            device.write_DATA(value)
+
+    def block_DATA(self, access: str) -> memoryview | None:
+        device = self.answers()
+        return device.block_DATA(access) if device else None
+
+    def moved_DATA(self, access: str, length: int) -> None:
+        device = self.answers()
+        if device:
+            device.moved_DATA(access, length)
+
+    def read_DATA32(self) -> int:
+        device = self.answers()
+        return device.read_DATA32() if device else 0x7F7F_7F7F
+
+    def write_DATA32(self, value: int) -> None:
+        device = self.answers()
+        if device:
+            device.write_DATA32(value)
+
+    def block_DATA32(self, access: str) -> memoryview | None:
+        device = self.answers()
+        return device.block_DATA32(access) if device else None
+
+    moved_DATA32 = moved_DATA
+
+    # What the selected device answers
+
+    def read_ERROR(self) -> int:
+        device = self.answers()
+        return device.error if device else NOBODY
+
+    def read_COUNT(self) -> int:
+        device = self.answers()
+        return device.read_COUNT() if device else NOBODY
+
+    def read_LBAL(self) -> int:
+        device = self.answers()
+        return device.read_LBAL() if device else NOBODY
+
+    def read_LBAM(self) -> int:
+        device = self.answers()
+        return device.read_LBAM() if device else NOBODY
+
+    def read_LBAH(self) -> int:
+        device = self.answers()
+        return device.read_LBAH() if device else NOBODY
+
+    def read_DEVICE(self) -> int:
+        device = self.answers()
+        return device.read_DEVICE() if device else NOBODY
+
+    def read_STATUS(self) -> int:
+        device = self.selected()
+        return device.read_STATUS() if device else self.silence()
+
+    def read_ASTATUS(self) -> int:
+        device = self.selected()
+        return device.status if device else self.silence()
+
+    def silence(self) -> int:
+        """STATUS of a device that is absent."""
+        return 0 if self.device & self.DEVICE.DEV and self.devices[0] else NOBODY
+
+    def holds_STATUS(self) -> bool:
+        device = self.selected()
+        return device is None or not device.pending
+
+    # What all devices hear
+
+    def hears(self) -> list[ATADevice]:
+        """Who takes a write to the command block: nobody while one is at work."""
+        device = self.answers()
+        return [] if device and device.busy() else self.there
+
+    def write_FEATURES(self, value: int) -> None:
+        for device in self.hears():
+            device.write_FEATURES(value)
+
+    def write_COUNT(self, value: int) -> None:
+        for device in self.hears():
+            device.write_COUNT(value)
+
+    def write_LBAL(self, value: int) -> None:
+        for device in self.hears():
+            device.write_LBAL(value)
+
+    def write_LBAM(self, value: int) -> None:
+        for device in self.hears():
+            device.write_LBAM(value)
+
+    def write_LBAH(self, value: int) -> None:
+        for device in self.hears():
+            device.write_LBAH(value)
+
+    def write_DEVICE(self, value: int) -> None:
+        hears = self.hears()
+        if hears:
+            self.device = value
+            for device in hears:
+                device.write_DEVICE(value)
+
+    def write_DEVCTL(self, value: int) -> None:
+        if value & self.DEVCTL.SRST:
+            self.device = 0
+        for device in self.there:
+            device.write_DEVCTL(value)
+
+    def write_COMMAND(self, value: int) -> None:
+        if value == DIAGNOSTIC:
+            for device in self.hears():
+                device.write_COMMAND(value)
+            self.device = 0
+            return
+        selected = self.selected()
+        if selected:
+            selected.write_COMMAND(value)
