@@ -129,9 +129,9 @@ class Bus:
     def empty(self, address: int, length: int) -> bool:
         """Whether nobody claims any of these addresses: reads give all ones there, until `on_rewire`."""
         end = address + length
-        return (self.claims.keys().isdisjoint(range(address, end))
-                and not any(address <= entry >> 4 < end for entry in self.whole)
-                and not any(first < end and address < first + window.length for first, _, window in self.windows))
+        return (not any(first < end and address < first + window.length for first, _, window in self.windows)
+                and self.claims.keys().isdisjoint(range(address, end))
+                and not any(address <= entry >> 4 < end for entry in self.whole))
 
     def _window(self, address: int, size: int) -> tuple[Device, Window, int] | None:
         """The window in which an access lies whole, unless a register has its first byte, and the place inside."""

@@ -161,8 +161,10 @@ def _pel(p: Picture, colour: int) -> int:
 
 def _rgb(p: Picture, pel: int) -> tuple[int, int, int]:
     at = 3 * (pel & p["mask"])
-    red, green, blue = p["dac"][at:at + 3] if p["dac_bits"] == 8 else [v << 2 | v >> 4 for v in p["dac"][at:at + 3]]
-    return red, green, blue
+    red, green, blue = p["dac"][at:at + 3]
+    if p["dac_bits"] == 8:
+        return red, green, blue
+    return red << 2 & 0xFC | red >> 4 & 3, green << 2 & 0xFC | green >> 4 & 3, blue << 2 & 0xFC | blue >> 4 & 3
 
 
 # -- pixels
@@ -251,7 +253,7 @@ def _planar(np: Any, cells: Any) -> Any:
 
 def _dac(np: Any, p: Picture) -> Any:
     dac = np.frombuffer(p["dac"], dtype=np.uint8).reshape(256, 3)
-    dac = dac if p["dac_bits"] == 8 else dac << 2 | dac >> 4
+    dac = dac if p["dac_bits"] == 8 else dac << 2 | dac >> 4 & 3
     return dac[np.arange(256) & p["mask"]]
 
 
