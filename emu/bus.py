@@ -49,6 +49,7 @@ class Bus:
         self.claims: dict[int, tuple[Device, str, int]] = {}
         self.whole: dict[int, tuple[Device, str, Reg]] = {}         # by entry: registers that answer only whole
         self.windows: list[tuple[int, Device, Window]] = []         # by their first addresses
+        self.spans: list[tuple[int, int, tuple[Device, str, int]]] = []     # first, length, who has what is left there
         self.places: dict[tuple[Device, str], int] = {}
         self.absent: dict[int, str] = {}
         self.read = Table(self._reader)
@@ -68,7 +69,7 @@ class Bus:
         if not registers and not windows:
             raise ValueError(f"{device.name}: no registers in a block named {block}")
         claimed = {base + reg.offset + i for reg in registers for i in range(reg.size) if not reg.whole}
-        for address in sorted(claimed | set(range(base, base + length))):
+        for address in sorted(claimed):
             if address not in self.claims:
                 self.claims[address] = device, block, base
             elif not yields:
@@ -81,6 +82,8 @@ class Bus:
             if self.whole.setdefault(entry, claim) != claim and not yields:
                 raise ValueError(f"{device.name} and {self.whole[entry][0].name} both claim {entry >> 4:#x}")
         self.windows += windows
+        if length:
+            self.spans.append((base, length, (device, block, base)))
         self.places[device, block] = base
         if self.rewire not in device.on_rewire:
             device.on_rewire.append(self.rewire)
@@ -93,6 +96,7 @@ class Bus:
             for key in [key for key, claim in claims.items() if claim[0] is device and claim[1] == block]:
                 del claims[key]
         self.windows = [window for window in self.windows if window[1] is not device or window[2].block != block]
+        self.spans = [span for span in self.spans if span[2][:2] != (device, block)]
         self.rewire()
 
     def leave(self, first: int, length: int, name: str) -> None:
@@ -111,7 +115,7 @@ class Bus:
         whole = self._whole(address, size, access)
         if whole is not None:
             return whole[0].native(whole[1], access)
-        claims = [self.claims.get(address + i) for i in range(size)]
+        claims = [self._claim(address + i) for i in range(size)]
         if not any(claims) and not any(self._window(address + i, 1) for i in range(size)):
             return Native(VALUE)                    # all ones; nothing happens
         if claims[0] is None:
@@ -130,8 +134,17 @@ class Bus:
         """Whether nobody claims any of these addresses: reads give all ones there, until `on_rewire`."""
         end = address + length
         return (not any(first < end and address < first + window.length for first, _, window in self.windows)
+                and not any(first < end and address < first + length for first, length, _ in self.spans)
                 and self.claims.keys().isdisjoint(range(address, end))
                 and not any(address <= entry >> 4 < end for entry in self.whole))
+
+    def _claim(self, address: int) -> tuple[Device, str, int] | None:
+        claim = self.claims.get(address)
+        if claim is None:
+            for first, length, owner in self.spans:
+                if first <= address < first + length:
+                    return owner
+        return claim
 
     def _window(self, address: int, size: int) -> tuple[Device, Window, int] | None:
         """The window in which an access lies whole, unless a register has its first byte, and the place inside."""
@@ -142,7 +155,7 @@ class Bus:
         return None
 
     def _find(self, address: int, access: str) -> tuple[Device, Reg | None, int] | None:
-        claim = self.claims.get(address)
+        claim = self._claim(address)
         if claim is None:
             place = access, address // self.grain
             if place not in self.told and address not in self.absent and len(self.told) < CACHED:

@@ -29,6 +29,7 @@ class End(enum.Enum):
     TIME = "time"               # the time given to `run` has come
     ASKED = "asked"             # somebody called `stop`
     EXIT = "exit"               # the guest left by its exit port: `Machine.exit_code`
+    POWEROFF = "poweroff"       # the guest switched the power off
     SHUTDOWN = "shutdown"       # triple fault
     HALTED = "halted"           # HLT with interrupts disabled, or with nothing armed that could end it
 
@@ -134,6 +135,11 @@ class Machine:
         """The guest leaves with `code`."""
         self.exit_code = code
         self.stop(End.EXIT)
+
+    def power_off(self, level: int = 1) -> None:
+        """The line that switches the power off rises."""
+        if level:
+            self.stop(End.POWEROFF)
 
     def ask_reset(self, level: int = 1) -> None:
         """A reset line rises: the machine resets when the current block is done."""

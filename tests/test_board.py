@@ -42,5 +42,5 @@ def test_read_and_write_follow_the_views(board):
 def test_a_ROM_is_whole_pages_and_no_part_of_a_snapshot(board):
     rom = board.rom("option", b"\x55\xAA")
     assert bytes(rom) == b"\x55\xAA" + b"\xFF" * 0xFFE
-    assert list(board.save()["memories"]) == ["ram"]
+    assert "ram" in board.save()["memories"] and "option" not in board.save()["memories"]
     assert board.roms["option"] is rom

@@ -7,7 +7,6 @@ import subprocess
 
 import pytest
 
-from emu.boards.floppy import add_floppy, open_cascade
 from emu.boards.pc import PC
 from tests.floppyguest import BUFFER, Script
 
@@ -33,9 +32,7 @@ class Medium:
 def here(script, path, media):
     """What the guest tells on our PC."""
     told = bytearray()
-    with PC(4 << 20, debug=told.extend) as m:
-        add_floppy(m, m["pic1"].ir[6], media)
-        open_cascade(m)
+    with PC(4 << 20, debug=told.extend, floppies=media) as m:
         m.load(script.image(path))
         m.run_until(seconds=60)
         assert m.exit_code == 1

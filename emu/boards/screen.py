@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from emu import screen
@@ -42,12 +43,15 @@ class Screen:
         return png.encode(frame.width, frame.height, frame.rgb)
 
 
-def adapter(board: Machine, rom: bytes | None) -> VGA:
-    """Add the VGA and its DISPI, with `rom` as the expansion ROM; slot and windows of a PCI function are the caller's."""
+def adapter(board: Machine, rom: bytes | None, view: Callable[..., None]) -> VGA:
+    """Add the VGA and its DISPI, with `rom` as the expansion ROM; slot and windows of a PCI function are the caller's.
+
+    `view` shows memory, as Machine.view.
+    """
     vram, linear = board.memory("vram", FRAME_BUFFER), board.memory("vga", 0x10000)
     image = None if rom is None else board.rom("vga", rom.ljust(ROM_SIZE, b"\xFF"))
     dispi = board.add("dispi", Dispi, FRAME_BUFFER, at=0x1CE)
-    vga = board.add("vga", VGA, dispi, vram, linear, image, board.view, board.engine.changed,
+    vga = board.add("vga", VGA, dispi, vram, linear, image, view, board.engine.changed,
                     at=0x3C0, colour=0x3D0, mono=0x3B0)
     board.mmio.place(vga, "legacy", 0xA0000)
     return vga

@@ -28,7 +28,8 @@ from emu.host.serial import Channel, Stdio, open_channel, open_sink
 from emu.host.terminal import say
 
 DEFAULT_MEMORY = 256 * MIB
-STATUS = {"until": 0, "script": 0, "left": 0, "shutdown": 3, "halted": 3, "timeout": 4, "host-timeout": 4, "error": 2}
+STATUS = {"until": 0, "script": 0, "left": 0, "poweroff": 0, "shutdown": 3, "halted": 3, "timeout": 4, "host-timeout": 4,
+          "error": 2}
 
 
 @dataclass
@@ -232,6 +233,7 @@ def _sentence(stop: str, machine: Board, options: argparse.Namespace, ran: int) 
         "script": f"the script is done, {when}",
         "left": f"left by Ctrl-A x, {when}",
         "exit": f"the guest left with status {machine.exit_code}, {when}",
+        "poweroff": f"the guest switched the power off, {when}",
         "shutdown": f"the guest died: triple fault {where}, {when}",
         "halted": f"the guest died: halted for good {where}, {why}, {when}",
         "timeout": f"out of time: --timeout {options.timeout}, {when}",

@@ -17,7 +17,7 @@ SLICE = 100_000             # ns of guest time of the first slice
 LOOK = 0.02, 0.2            # seconds of host time between two looks at the host: how many there should be, and may be
 TYPED = 256                 # bytes under way to the guest: a pipe is read when there are fewer
 
-_ENDS = {End.TIME: "timeout", End.EXIT: "exit", End.SHUTDOWN: "shutdown", End.HALTED: "halted"}
+_ENDS = {End.TIME: "timeout", End.EXIT: "exit", End.POWEROFF: "poweroff", End.SHUTDOWN: "shutdown", End.HALTED: "halted"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Limits:
 class Session:
     """`run()` runs `machine` with its console on `channel`, and returns why it stopped:
 
-    until  script  left  exit  shutdown  halted  timeout  host-timeout, or the name of a signal.
+    until  script  left  exit  poweroff  shutdown  halted  timeout  host-timeout, or the name of a signal.
     """
 
     def __init__(self, machine: Board, channel: Channel, limits: Limits, signals: Signals, realtime: bool,
