@@ -18,7 +18,7 @@ from unicorn import unicorn_const, x86_const
 from unicorn.unicorn_py3.unicorn import uclib
 
 from emu.cpu.unicorn import layout as at
-from emu.cpu.unicorn import stores
+from emu.cpu.unicorn import proofs, stores
 from emu.cpu.unicorn.code import Code
 from emu.engine import EngineError
 
@@ -30,7 +30,7 @@ OUT = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ct
 
 def run(image: Path, debug: Callable[[bytes], None]) -> None:
     """Run a workload to its HLT; `debug` takes what it writes to port E9h."""
-    at.check_library()
+    proofs.check_library()
     memory = mmap.mmap(-1, MEMORY, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     data = image.read_bytes()
     memory[ENTRY:ENTRY + len(data)] = data
@@ -41,7 +41,7 @@ def run(image: Path, debug: Callable[[bytes], None]) -> None:
     uc.mem_map_ptr(0, MEMORY, unicorn.UC_PROT_ALL, ctypes.c_void_p(base))
     uc.reg_read(x86_const.UC_X86_REG_EAX)           # builds the processor
     handle = uc._uch.value
-    _, class_ = at.check_structures(handle)
+    _, class_ = proofs.check_structures(handle)
     ctypes.c_uint8.from_address(handle + at.UC_NO_EXIT_REQUEST).value = 1
 
     code, code_map, rom_map = Code(), bytearray(PAGES // 8 + 8), bytearray(PAGES // 8 + 8)

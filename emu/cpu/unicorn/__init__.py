@@ -1,0 +1,29 @@
+"""A full-system x86 processor out of the stock Unicorn wheel: engine.py is the `Engine` of emu.engine, the rest is its rooms.
+
+| file          | what it does                                                      | without it
+| ------------- | ----------------------------------------------------------------- | ---
+| engine.py     | the pins, time, run, snapshots of one processor                   |
+| registers.py  | every register by its name in the SDM, live                       | 2 us a register, guest-privileged loads
+| models.py     | the processor models, and which CPUID bits are hidden             | the host's random numbers, an APIC
+| memory.py     | RAM and ROM in one arena, shown without copies                    | a copy for each look
+| views.py      | what each physical page shows, changed at any time                | no shadow RAM, VGA window, PCI BAR
+| mailbox.py    | the words that thunks and Python share; time, budget, counters    |
+| callbacks.py  | the ways from the library into Python                             |
+|               |                                                                   |
+| build.py      | which library is loaded, where its uc_struct keeps things         | only one wheel would do
+| layout.py     | every private offset                                              |
+| proofs.py     | proofs that they fit, before anything is written                  | a crash in another build
+| prologue.py   | how much of a function's start may be moved, in another build     | only one wheel would do
+| library.py    | the library's C interface as we call it                           | twice the cost of a callback
+| code.py       | memory for thunks, patches of the library and their end           | foreign engines would run on our time
+|               |                                                                   |
+| hooks.py      | exceptions, interrupts, I/O permission, RDTSC of one engine       | no operating system runs
+| helpers.py    | budget and kick at a block's start, PUSHF, for all engines        | no exact end of a slice
+| privileged.py | SYSCALL, SYSENTER, LTR                                            | no system calls
+| stores.py     | fast stores, ROM, self-modifying code, views: the TLB's entries   | a store 25 times as slow, stale code
+| thunks.py     | puts the thunks of one machine in their places                    |
+|               |                                                                   |
+| fast/         | twelve techniques, one file and one switch each: see its table    | the boot of Debian takes 1.3 of the time
+
+The plain core is all but fast/, and what fast/ gains is measured by `python -m tests.bench` (README, "Speed").
+"""

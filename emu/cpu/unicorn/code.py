@@ -13,7 +13,9 @@ import mmap
 from collections.abc import Callable, Mapping
 
 from emu.assembler import assemble_plain
-from emu.cpu.unicorn.layout import read_u64, slot, symbol, write_u64
+from emu.cpu.unicorn.build import KNOWN, WANTED, exported, peek, read_u64, symbol, write_u64
+from emu.cpu.unicorn.layout import slot
+from emu.cpu.unicorn.prologue import JUMP, whole
 from emu.engine import EngineError
 
 RWX = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
@@ -71,8 +73,9 @@ class Patches:
     """Functions of the library that lead to thunks of ours while at least one machine that wants them lives.
 
     `entries`: function -> (its first instructions, whole and position-independent; source(trampoline)): the entry is
-    overwritten.  `slots`: function -> source(original): the library's own calls of it, through its global offset table, are
-    led to the thunk.
+    overwritten.  In a build that we do not know, the first instructions are whatever prologue.py understands, and functions
+    that it does not have are passed over.  `slots`: function -> source(original): the library's own calls of it, through its
+    global offset table, are led to the thunk.
     """
 
     def __init__(self, entries: Mapping[str, tuple[bytes, Callable[[int], str]]],
@@ -85,11 +88,22 @@ class Patches:
     def check(self) -> None:
         """Raise EngineError if the library's code is not what we know."""
         for name, (entry, _) in self.entries.items():
-            if ctypes.string_at(symbol(name), len(entry)) != entry:
-                raise EngineError(f"{name} does not start as it should: another tool has patched libunicorn")
+            self._entry(name, entry)
         for name in self.slots:
             if read_u64(slot(name)) != symbol(name):
                 raise EngineError(f"the library does not call {name} as it should")
+
+    @staticmethod
+    def _entry(name: str, known: bytes) -> bytes:
+        if not KNOWN:
+            if not exported(name):
+                return b""
+            start = peek(symbol(name), 2 * JUMP)
+            if length := whole(start):
+                return start[:length]
+        elif ctypes.string_at(symbol(name), len(known)) == known:
+            return known
+        raise EngineError(f"{name} does not start as it should, or another tool has patched libunicorn: this needs {WANTED}")
 
     def acquire(self) -> None:
         """One machine more."""
@@ -111,13 +125,16 @@ class Patches:
 
     def _apply(self) -> None:
         self.code = Code(16 * PAGE)
-        for name, (entry, source) in self.entries.items():
+        for name, (known, source) in self.entries.items():
+            entry = self._entry(name, known)
+            if not entry:
+                continue
             address = symbol(name)
             trampoline = self.code.put(entry + jump(address + len(entry)))
             thunk = self.code.place(source(trampoline))
             writable(address, len(entry))
             self.saved[address] = entry
-            ctypes.memmove(address, jump(thunk), 13)
+            ctypes.memmove(address, jump(thunk), JUMP)
         for name, make in self.slots.items():
             address = slot(name)
             thunk = self.code.place(make(symbol(name)))

@@ -1,7 +1,7 @@
 """Stock Unicorn 2.1.4 as a full-system processor: the `Engine` of emu.engine.
 
 One engine in UC_MODE_64 runs every mode of the processor.  What Unicorn took out of QEMU comes back as thunks (helpers.py,
-hooks.py, stores.py), on private structures that layout.py finds and proves; fast/ makes it fast and changes no run.
+hooks.py, stores.py), on private structures (layout.py, proofs.py); fast/ makes it fast and changes no run.
 What must never be used, and why: `timeout`, `count`, `until` and emu_stop from another thread (they run instructions twice
 or clobber CR2), MEM and CODE hooks (every access becomes slow), unmapping (stale TLB entries), uc_vmem_* (clobbers CR2).
 """
@@ -16,12 +16,12 @@ import unicorn
 from unicorn import x86_const
 
 from emu.cpu.unicorn import fast as faster
-from emu.cpu.unicorn import helpers, hooks, library, stores, thunks
+from emu.cpu.unicorn import helpers, hooks, library, proofs, stores, thunks
 from emu.cpu.unicorn import layout as at
 from emu.cpu.unicorn import mailbox as m
+from emu.cpu.unicorn.build import WANTED, symbol
 from emu.cpu.unicorn.callbacks import Callbacks
 from emu.cpu.unicorn.code import Code, Patches
-from emu.cpu.unicorn.layout import symbol
 from emu.cpu.unicorn.memory import Memory
 from emu.cpu.unicorn.models import MODELS, hide_features
 from emu.cpu.unicorn.registers import Registers
@@ -38,7 +38,7 @@ class UnicornEngine:
     """An Engine; `model` is a name in MODELS, `memory` the bytes of RAM that will be asked for.  Raises EngineError."""
 
     def __init__(self, memory: int, model: str = "qemu64", costs: Costs | None = None, fast: str | None = None) -> None:
-        at.check_library()
+        proofs.check_library()
         if model not in MODELS:
             raise EngineError(f"no CPU model named {model}; there are {', '.join(MODELS)}")
         self.costs = costs or Costs()
@@ -53,7 +53,7 @@ class UnicornEngine:
         self._uc.ctl_exits_enabled(True)            # with no exits set, `until` is ignored
         self._uc.reg_read(x86_const.UC_X86_REG_RAX)             # any such call makes the library build the processor
         self._handle = self._uc._uch.value
-        self._cpu, self._class = at.check_structures(self._handle)
+        self._cpu, self._class = proofs.check_structures(self._handle)
         self._env = self._cpu + at.CPU_ENV
         self._box = m.Mailbox(self.costs)
         self._box.words[m.VIEW_LOADS >> 3], self._box.words[m.VIEW_STORES >> 3] = self._views.addresses
@@ -64,7 +64,7 @@ class UnicornEngine:
         hide_features(self._env, model)
         self._fields()
         self.reset()
-        at.check_after_reset(self._env)
+        proofs.check_after_reset(self._env)
         self._words[m.EPOCH >> 3] = 1
         self._layer = faster.install(self._handle, self._env, self._box, self._memory, techniques)
         self._callbacks = Callbacks(self._box, self._budget, self._layer.on, self._fail)
@@ -131,7 +131,7 @@ class UnicornEngine:
         self._budget[0] = 1 << 40
         error = library.start(self._handle, 0, 0, 0, 0)
         if error or not self._halted.value:
-            raise EngineError(f"the first two blocks did not run ({unicorn.UcError(error)}): this needs {at.WANTED}")
+            raise EngineError(f"the first two blocks did not run ({unicorn.UcError(error)}): this needs {WANTED}")
         memory[:3] = old
         self.restore(state)
         self._box.page[:] = box

@@ -54,6 +54,7 @@ def check_exit(trampoline: int) -> str:
     Tested first and charged after: a block that is not run costs nothing.  When the budget is spent, the machine is asked
     for more (mailbox.EXPIRED), and the block goes on if it gives some.  On either way out, a kick or a stop,
     cpu_loop_exit_restore leaves the translated code with EIP at this block; after uc_emu_stop the library returns.
+    Builds before 2.1.4 have no such helper: hooks.older_block.
     """
     return f"""
         mov rax, [rdi + {UC_CPU:#x}]
@@ -125,8 +126,9 @@ def read_eflags(trampoline: int) -> str:
     """
 
 
+CHECK_EXIT = "helper_check_exit_request_x86_64"
 PATCHES: dict[str, tuple[bytes, Callable[[int], str]]] = {
-    "helper_check_exit_request_x86_64": (bytes.fromhex("4c8b87b8010000 418b80408a0000"), check_exit),
+    CHECK_EXIT: (bytes.fromhex("4c8b87b8010000 418b80408a0000"), check_exit),
     "helper_read_eflags_x86_64": (bytes.fromhex("55 53 4889fb 4883ec08 8bb7a8000000"), read_eflags),
     "helper_syscall_x86_64": (bytes.fromhex("4157 4989ff 4156 4155 4c63ee 4154"), syscall),
     "helper_sysenter_x86_64": (bytes.fromhex("4157 4989ff 4156 4155 4c63ee 4154"), sysenter),

@@ -8,6 +8,8 @@ through Python.  Literals are hexadecimal throughout.
 from __future__ import annotations
 
 from emu.cpu.unicorn import mailbox as m
+from emu.cpu.unicorn.build import exported
+from emu.cpu.unicorn.helpers import CHECK_EXIT, check_exit
 from emu.cpu.unicorn.layout import (
     BUDGET,
     CPU_ENV,
@@ -135,12 +137,42 @@ def take_interrupt(box: int, acknowledge: int, original: int) -> str:
     """
 
 
+def older_block(box: int) -> str:
+    """The BLOCK hook (uc, address, size, data) of a build without helpers.CHECK_EXIT: the same work, called by the block,
+    which then looks for requests to leave.  Where a block's calls push their return addresses is noted for `_restore`.
+    """
+    return f"""
+        mov rax, {box:#x}
+        mov [rax + {m.FRAME:#x}], rsp
+        {check_exit(0)}
+    """
+
+
+def _restore(box: int) -> str:
+    """Find EIP and the flags of the block's instruction, which the library does before this hook since 2.1.4: R10 = env."""
+    return f"""
+        push r10
+        lea rdi, [r10 - {CPU_ENV:#x}]
+        mov rax, {box:#x}
+        mov rsi, [rax + {m.FRAME:#x}]
+        mov rsi, [rsi]
+        push rdx
+        xor edx, edx
+        mov rax, {symbol("cpu_restore_state_x86_64"):#x}
+        call rax
+        pop rdx
+        pop r10
+        mov rsi, [rsp + 0x18]
+    """
+
+
 def port_gate(box: int, counter: int, cost: int, target: int) -> str:
     """The IN or OUT hook (uc, port, size, value): check the I/O permission (SDM vol. 1, 19.5), charge, and call
     `target(port << 4 | size, value)`, the key of the bus's table.
 
     Unicorn returns before the check (translate.c, gen_check_io).  A refusal raises #GP(0) by longjmp, before any Python.
     """
+    restore = "" if exported(CHECK_EXIT) else _restore(box)
     return f"""
         mov r10, [rdi + {UC_CPU:#x}]
         add r10, {CPU_ENV:#x}
@@ -172,6 +204,7 @@ def port_gate(box: int, counter: int, cost: int, target: int) -> str:
         push rdx
         push rcx
         push r8
+        {restore}
         mov rdi, r10
         mov rax, {symbol("helper_check_iob_x86_64"):#x}
         cmp edx, 0x1

@@ -1,28 +1,19 @@
 """Where things lie in libunicorn 2.1.4 (the wheel for x86-64 Linux): every private offset that we use, found or checked.
 
 Names are those of Unicorn's source (QEMU 5.0 inside): CPUState, CPUX86State ("env"), CPUTLBEntry.  All offsets are bytes.
-A library of another build is refused with one line; nothing is poked into it.
+build.py tells which library is loaded, proofs.py whether all this is true of it: if not, nothing is poked into it.
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
-from pathlib import Path
+from emu.cpu.unicorn.build import places, read_u64, symbol, write_u64
 
-import unicorn
-from unicorn.unicorn_py3.unicorn import uclib
+__all__ = ["read_u64", "symbol", "write_u64"]
 
-from emu.engine import EngineError
-
-WANTED = "unicorn 2.1.4 for x86-64 Linux (pip install unicorn==2.1.4)"
-BUILD_ID = "44285d3e80527122e9e361928189385906ec813e"
-BUILD_NOTE = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0"     # ELF note header: name 4, description 20 bytes, NT_GNU_BUILD_ID
-
-# struct uc_struct
-UC_STOP_INTERRUPT = 0xE0        # bool (*)(uc, vector): asked first about every exception (cpu-exec.c)
-UC_CPU = 0x1B8
-UC_NO_EXIT_REQUEST = 0x7F2      # 1: no exit check after every memory access, which would run instructions twice
+_places = places()
+UC_STOP_INTERRUPT, UC_CPU = _places.stop_interrupt, _places.cpu
+UC_TCG, UC_NO_EXIT_REQUEST = _places.tcg, _places.no_exit_request
+TCG_EPILOGUE = 0x98             # code_gen_epilogue of a TCGContext
 
 # CPUState
 CPU_STOPPED = 18
@@ -63,6 +54,7 @@ TLB_DESC_USED, TLB_DESC_IOTLB = 0x20, 0x2B0
 JUMP_CACHE = -0x8918            # CPUState.tb_jmp_cache, 4096 pointers
 TLB = -0x40                     # per MMU index: mask, table; entries of 64 bytes
 TLB_WRITE, TLB_CODE, TLB_PADDR, TLB_ADDEND = 8, 16, 24, 32
+TLB_MASK = 255 << 6             # of a new one: its last entry
 TLB_NOTDIRTY, TLB_MMIO, TLB_INVALID, TLB_DISCARD_WRITE = 0x400, 0x200, 0x800, 0x40
 
 # TranslationBlock
@@ -78,7 +70,6 @@ SLOTS = {
     "tlb_flush_x86_64": 0x14BF7C0,
     "tlb_reset_dirty_by_vaddr_x86_64": 0x14C67F8,
 }
-UC_TCG, TCG_EPILOGUE = 0x300, 0x98              # TCGContext and its code_gen_epilogue
 
 # hflags (target/i386/cpu.h)
 HF_CPL, HF_INHIBIT_IRQ, HF_CS32, HF_PE, HF_LMA, HF_CS64 = 3, 8, 0x10, 0x80, 0x4000, 0x8000
@@ -87,78 +78,9 @@ HF2_GIF, HF2_NMI = 1, 4
 CC_OP_EFLAGS = 1
 
 
-@functools.cache
-def symbol(name: str) -> int:
-    """The address of an exported function."""
-    try:
-        return ctypes.cast(getattr(uclib, name), ctypes.c_void_p).value or 0
-    except AttributeError:
-        raise EngineError(f"libunicorn has no {name}: this needs {WANTED}") from None
-
-
 def slot(name: str) -> int:
     """Where the library keeps the address by which it calls an exported function of its own."""
     return symbol("tb_gen_code_x86_64") - TB_GEN_CODE + SLOTS[name]
-
-
-@functools.cache
-def check_library() -> None:
-    """Raise EngineError unless the loaded library is the one that this file describes."""
-    path = Path(uclib._name)
-    try:
-        image = path.read_bytes()
-    except OSError as error:
-        raise EngineError(f"{path}: {error.strerror}; this needs {WANTED}") from None
-    note = image.find(BUILD_NOTE)
-    found = image[note + len(BUILD_NOTE):][:20].hex() if note >= 0 else "none"
-    if found != BUILD_ID:
-        version = getattr(unicorn, "__version__", "?")
-        raise EngineError(f"{path} is unicorn {version}, build {found}: the engine reaches into its private structures "
-                          f"and needs {WANTED}, build {BUILD_ID}")
-
-
-def read_u64(address: int) -> int:
-    """The 8 bytes at a host address."""
-    return ctypes.c_uint64.from_address(address).value
-
-
-def write_u64(address: int, value: int) -> None:
-    """Set the 8 bytes at a host address."""
-    ctypes.c_uint64.from_address(address).value = value
-
-
-def check_structures(uc: int) -> tuple[int, int]:
-    """(CPUState, CPUClass) of an initialised engine, after proof that the offsets above fit.  Raises EngineError."""
-    cpu = read_u64(uc + UC_CPU)
-    class_ = read_u64(cpu + CPU_CLASS)
-    proofs = {
-        "stop_interrupt": read_u64(uc + UC_STOP_INTERRUPT + 8) == symbol("memory_map_io_x86_64"),
-        "cpu": read_u64(uc + UC_CPU - 32) == symbol("uc_del_inline_hook_x86_64"),
-        "uc": read_u64(cpu + CPU_UC) == uc,
-        "env": read_u64(cpu + 0x128) == cpu + CPU_ENV,
-        "budget": read_u64(cpu + CPU_ENV + BUDGET) == 0,
-        "opaque": read_u64(cpu + CPU_OPAQUE) == 0,
-        "class": symbol("x86_cpu_exec_interrupt_x86_64") in class_slots(class_).values(),
-    }
-    _refuse(proofs)
-    return cpu, class_
-
-
-def check_after_reset(env: int) -> None:
-    """Proof by the values that a reset sets (SDM vol. 3A, table 10-1).  Raises EngineError."""
-    _refuse({
-        "eip": read_u64(env + EIP) == 0xFFF0,
-        "cs": read_u64(env + SEGS + SEGMENT_SIZE + 8) == 0xFFFF0000,
-        "cr0": read_u64(env + CR) == 0x60000010,
-        "fpuc": ctypes.c_uint16.from_address(env + FPUC).value == 0x37F,
-        "mxcsr": ctypes.c_uint32.from_address(env + MXCSR).value == 0x1F80,
-    })
-
-
-def _refuse(proofs: dict[str, bool]) -> None:
-    wrong = [name for name, right in proofs.items() if not right]
-    if wrong:
-        raise EngineError(f"libunicorn's structures are not where they were ({', '.join(wrong)}): this needs {WANTED}")
 
 
 def class_slots(class_: int) -> dict[int, int]:

@@ -25,6 +25,7 @@ EDITOR, EPOCH = 0x90, 0x98      # the block editor's code; how often the TLB was
 VIEW_LOADS, VIEW_STORES = 0xA0, 0xA8      # tables of views.py
 PAUSE = 0xB0                    # where PAUSE goes on, 0: to the main loop
 EMPTY_READS, EMPTY_WRITES = 0xB8, 0xC0          # bitmaps of the pages of device memory where no chip is
+FRAME = 0xC8                    # older builds: where a block's return addresses lie, see hooks.older_block
 # fast/answers.py.  Tables (0: a technique is off); functions of (key[, value]), LATE behind each for when PENDING
 PORT_READS, PORT_WRITES, MMIO_READS, MMIO_WRITES = 0x700, 0x708, 0x710, 0x718
 PORT_IN, PORT_OUT, MMIO_IN, MMIO_OUT, LATE = 0x720, 0x728, 0x730, 0x738, 0x20

@@ -7,7 +7,9 @@ from unicorn import unicorn_const, x86_const
 from emu.cpu.unicorn import hooks, library, stores
 from emu.cpu.unicorn import layout as at
 from emu.cpu.unicorn import mailbox as m
+from emu.cpu.unicorn.build import exported
 from emu.cpu.unicorn.code import Code
+from emu.cpu.unicorn.helpers import CHECK_EXIT
 from emu.cpu.unicorn.layout import symbol
 from emu.cpu.unicorn.memory import host_address
 from emu.cpu.unicorn.views import Views
@@ -39,6 +41,8 @@ def install(uc: int, class_: int, box: int, views: Views, code: Code, edge: bool
     for slot, function in at.class_slots(class_).items():
         if function in ours:
             at.write_u64(slot, ours[function])
+    if not exported(CHECK_EXIT):                        # an older build, which has the check in the block's own code
+        library.hook(uc, unicorn_const.UC_HOOK_BLOCK, place(hooks.older_block(box)))
     if edge:
         new_block = place(stores.new_block(memory.address, memory.pages, code_map))
         library.hook(uc, unicorn_const.UC_HOOK_EDGE_GENERATED, new_block)

@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from emu.cpu.unicorn import mailbox as m
+from emu.cpu.unicorn.build import KNOWN, NAME, WANTED
 from emu.cpu.unicorn.code import Code, Patches
 from emu.cpu.unicorn.fast import branches, budget, editor, entries, huge, lookup, pages, pause, ports, sse, strings, tlb
 from emu.cpu.unicorn.fast.editor import Site
@@ -91,6 +92,8 @@ def install(handle: int, env: int, box: m.Mailbox, memory: Memory, on: frozenset
     """
     if not on:
         return Layer(on)
+    if not KNOWN:
+        return Layer(frozenset(), why=f"the fast layer knows only {WANTED}, and this is {NAME}")
     try:
         return _install(handle, env, box, memory, on)
     except EngineError as error:
