@@ -26,6 +26,7 @@ FRAME_TIME = 14_285_714             # ns: what blinks counts frames of 70 Hz
 CP437 = ("\0☺☻♥♦♣♠•◘○◙♂♀♪♫☼►◄↕‼¶§▬↨↑↓→←∟↔▲▼" + bytes(range(0x20, 0x7F)).decode() + "⌂"
          + bytes(range(0x80, 0x100)).decode("cp437"))
 UNICODE = " " + CP437[1:0xFF] + " "
+_TABLE = dict(enumerate(UNICODE))
 Picture = Mapping[str, Any]
 
 
@@ -59,9 +60,14 @@ class Text:
         """The cells as (character code, attribute)."""
         return [list(zip(codes, attributes)) for codes, attributes in zip(self.codes, self.attributes)]
 
+    @property
+    def strings(self) -> list[str]:
+        """The rows in Unicode, by code page 437."""
+        return [row.decode("latin-1").translate(_TABLE) for row in self.codes]
+
     def __str__(self) -> str:
         """The rows as lines, without what is blank at their ends, and at the end of all."""
-        return "\n".join(_string(row).rstrip() for row in self.codes).rstrip()
+        return "\n".join(row.rstrip() for row in self.strings).rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +77,6 @@ class Frame:
     width: int
     height: int
     rgb: bytes
-
-
-def _string(codes: bytes) -> str:
-    return codes.decode("latin-1").translate(_TABLE)
-
-
-_TABLE = dict(enumerate(UNICODE))
 
 
 def is_text(p: Picture) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Self
 from emu import x86
 from emu.boards.console import Console
 from emu.boards.screen import Screen
+from emu.boards.watch import Watch
 from emu.chips.serialline import SerialLine
 from emu.chips.uart16550 import UART16550
 from emu.cpu.unicorn.engine import UnicornEngine
@@ -66,6 +67,7 @@ class Board(Machine):
         self.on_output: Callable[[bytes], None] = nobody
         self.on_debug: Callable[[bytes], None] = nobody
         self.start: Start | None = None
+        self.watch = Watch(self)
         self.ram = self.memory("ram", memory)
         self.on_reset = self._restart
 
@@ -96,6 +98,10 @@ class Board(Machine):
     def text(self) -> str:
         """What the console has shown so far; of a guest that shows megabytes, the last three or four."""
         return self.console.kept.decode("utf-8", "replace")
+
+    def shows(self, text: bytes) -> bool:
+        """Whether `text` is on the screen now."""
+        return self.screen is not None and text.decode("utf-8", "replace") in self.screen.text
 
     def counted(self, acknowledge: Callable[[], int], slave: bool = False) -> Callable[[], int]:
         """The same `acknowledge` of a PIC, counted in `irqs`: the low three bits of a vector are always the PIC's input."""
@@ -198,10 +204,11 @@ class Board(Machine):
 
     def run_until(self, text: str | bytes | None = None, *, seconds: float | None = None,
                   when: Callable[[], bool] | None = None) -> End:
-        """Run until `text` appears on the console, `seconds` of guest time have passed, or `when()` holds.
+        """Run until `text` appears on the console or the screen, `seconds` of guest time have passed, or `when()` holds.
 
-        `text` counts from the end of what the console has shown before; `when` is asked between slices, at least every 10
-        ms of guest time.  Returns End.ASKED for the first and the last, End.TIME for the second, otherwise why it ended.
+        `text` counts from the end of what the console has shown before; the screen is looked at every 10 ms of guest time, as
+        it is.  `when` is asked between slices, at least every 10 ms of guest time.  Returns End.ASKED for the first and the
+        last, End.TIME for the second, otherwise why it ended.
         """
         wanted = text.encode() if isinstance(text, str) else text
         seen, before, poll = self.console.end, self.on_output, self.poll
@@ -216,8 +223,15 @@ class Board(Machine):
             if when is not None and when():
                 self.stop()
 
+        def look() -> None:
+            if wanted is not None and self.shows(wanted):
+                self.stop()
+
         self.on_output, self.poll = before if wanted is None else output, between
+        if wanted is not None and self.screen is not None:
+            self.watch.add(look)
         try:
             return self.run(None if seconds is None else self.now + round(seconds * 1e9))
         finally:
             self.on_output, self.poll = before, poll
+            self.watch.remove(look)

@@ -19,23 +19,31 @@ class Screen:
         self.vga = vga
         self._key: Any = None
         self._text: screen.Text | None = None
+        self._string = ""
 
     def read(self) -> screen.Text | None:
         """The characters with their attributes and the cursor; None while it shows pixels."""
         key = self.vga.glance()
         if key != self._key:
             self._key, self._text = key, screen.text(self.vga.picture())
+            self._string = "" if self._text is None else str(self._text)
         return self._text
 
     @property
     def text(self) -> str:
         """The rows of text, without what is blank at their ends; empty while it shows pixels."""
-        shown = self.read()
-        return "" if shown is None else str(shown)
+        self.read()
+        return self._string
 
     def frame(self) -> screen.Frame:
         """The pixels, in any mode."""
         return screen.frame(self.vga.picture())
+
+    @property
+    def aspect(self) -> float:
+        """How many times wider than high the picture is: the VGA's modes fill a monitor of 4:3."""
+        dispi = self.vga.dispi
+        return float(dispi.xres / dispi.yres) if dispi.enabled else 4 / 3
 
     def png(self) -> bytes:
         """The pixels as a PNG file."""

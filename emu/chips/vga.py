@@ -15,6 +15,7 @@ Not modelled: the vertical retrace interrupt, sense switches and monitor detecti
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from emu.bus import Bus
@@ -26,6 +27,7 @@ FRAME_BUFFER = 16 << 20
 ROM_SIZE = 64 << 10
 CLOCKS = 25_175_000, 28_322_000, 25_175_000, 25_175_000            # Hz, by MISC; 2 and 3 are the feature connector's
 SR, GR, CR, AR = 0x00, 0x10, 0x20, 0x80                            # where each has its registers on the inner bus
+LOOKS = attrgetter("sr1", "arx", "pelmask", *(f"cr{i:02x}" for i in range(25)), *(f"ar1{i}" for i in range(5)))
 LITTLE = 0x1E1E1E1E                                                # [Q] byte order of the frame buffer
 
 
@@ -381,13 +383,12 @@ class VGA(PCIFunction):
     # The picture
 
     def glance(self) -> tuple[Any, ...]:
-        """What `picture`'s text follows from, sooner had than the picture: the same as long as it does not change."""
+        """What the text of `picture` follows from, sooner had: equal to the last one as long as that does not change."""
         if self.dispi.enabled or self.gr6 & 1:
             return ()
-        memory, values = self.memory, vars(self)
-        return (memory.layout, bytes(memory.linear), None if memory.layout in (0, 1) else memory.planes(), self.sr1, self.arx,
-                self.pelmask, *(values[f"cr{i:02x}"] for i in range(25)), *(values[f"ar1{i}"] for i in range(5)),
-                self.dispi.enable, tuple(self.palette), tuple(self.dac[:192]))
+        memory = self.memory
+        return (bytes(memory.linear) if memory.layout in (0, 1) else bytes(memory.planes()), *LOOKS(self),
+                bytes(self.palette), bytes(self.dac[:192]), self.dispi.enable)
 
     def picture(self) -> dict[str, Any]:
         """Everything that the screen shows, as plain data; see emu.screen."""

@@ -22,6 +22,7 @@ from emu.cli.signals import Signals
 from emu.engine import Costs, EngineError
 from emu.firmware import build
 from emu.host import fetch
+from emu.host.display import Display
 from emu.host.files import check_writable
 from emu.host.progress import ProgressLine
 from emu.host.serial import Channel, Stdio, open_channel, open_sink
@@ -48,6 +49,9 @@ def boot(options: argparse.Namespace, signals: Signals) -> int:
     steps = script.read(options.script) if options.script else None
     for option in ("save", "report"):
         _check_writable(option, getattr(options, option))
+    for step in steps or ():
+        if step.verb == "screenshot":
+            _check_writable("script", step.words[0])
     line = _serial(options)
     started = time.monotonic()
     machine = _restored(options) if options.restore else _built(options)
@@ -58,8 +62,8 @@ def boot(options: argparse.Namespace, signals: Signals) -> int:
         try:
             both = options.debugcon == line == "stdio"
             with (_debug(None if both else options.debugcon) as debug, _channel(line, steps is not None, signals) as channel,
-                  _flag_only(signals)):
-                session = Session(machine, channel, limits, signals, _realtime(options), channel if both else debug)
+                  _display(options, machine) as display, _flag_only(signals)):
+                session = Session(machine, channel, limits, signals, _realtime(options), channel if both else debug, display)
                 gc.freeze()                             # what lives now lives to the end: look at it no more
                 stop = session.run()
         except KeyboardInterrupt:                       # while a client was waited for
@@ -85,9 +89,12 @@ def _check_writable(option: str, path: str | None) -> None:
 
 
 def _serial(options: argparse.Namespace) -> str:
-    lines = options.serial or ["stdio"]
+    lines = options.serial or ["none" if options.display == "terminal" else "stdio"]
     if len(lines) > 1:
         raise UsageError("--serial is given twice; the machine has one serial line, COM1")
+    if options.display == "terminal" and "stdio" in (lines[0], options.debugcon):
+        raise UsageError("--display terminal: the terminal is the screen's, and cannot be the serial line's or the debug "
+                         "console's, too")
     return str(lines[0])
 
 
@@ -187,6 +194,22 @@ def _channel(line: str, scripted: bool, signals: Signals) -> Iterator[Channel]:
         yield channel
     finally:
         channel.close()
+
+
+@contextlib.contextmanager
+def _display(options: argparse.Namespace, machine: Board) -> Iterator[Display | None]:
+    if options.display == "none":
+        yield None
+        return
+    if machine.screen is None:
+        raise UsageError("--display terminal: this machine has no screen")
+    if sys.stdout is None or sys.stdout.closed or not sys.stdout.isatty():
+        raise UsageError("--display terminal: standard output is no terminal")
+    display = Display()
+    try:
+        yield display
+    finally:
+        display.close()
 
 
 @contextlib.contextmanager

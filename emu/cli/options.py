@@ -32,7 +32,12 @@ a script has one step a line; # starts a comment:
   expect "TEXT"    go on when the console has shown TEXT, after what the expect before it has seen
   send "TEXT\\n"    type TEXT, at the line's rate;  \\n \\r \\t \\e \\" \\\\ \\xHH \\uHHHH
   wait SECONDS     of guest time
+  key NAME         press a key of the PC's keyboard, by QEMU's names: ret, f12, shift-a, ctrl-alt-delete
+  type "TEXT\\n"    type TEXT on that keyboard
+  mouse DX DY [BUTTONS]    move right and down; then hold the buttons: 1 left, 2 right, 4 middle
+  screenshot FILE.png      write what the screen shows
   quit             end here; the end of the file does it, too
+expect and --until look at the screen's text, too.
 
 """
 
@@ -115,11 +120,13 @@ def parser() -> Parser:
                          help="what the clock says at power-on (default: 2026-01-01T00:00:00)")
     machine.add_argument("--serial", action="append", metavar="LINE",
                          help=f"the far end of COM1: {SPECS} (default: stdio; Ctrl-A h there shows its keys)")
+    machine.add_argument("--display", choices=("none", "terminal"), default="none",
+                         help="show the screen in this terminal, and type there (then --serial is none by default)")
     machine.add_argument("--debugcon", type=text, metavar="FILE|stdio",
                          help="where to write the bytes that the guest writes to port E9h (default: nowhere)")
     run = boot.add_argument_group("the run")
-    run.add_argument("--until", type=text, metavar="TEXT", help="stop when TEXT has appeared on the console")
-    run.add_argument("--script", type=text, metavar="FILE", help="expect, send, wait, quit: see below")
+    run.add_argument("--until", type=text, metavar="TEXT", help="stop when TEXT has appeared on the console or the screen")
+    run.add_argument("--script", type=text, metavar="FILE", help="expect, send, key, screenshot ...: see below")
     run.add_argument("--timeout", type=seconds, metavar="SECONDS", help="guest time that this run may take")
     run.add_argument("--host-timeout", type=seconds, metavar="SECONDS", help="host time that this run may take")
     run.add_argument("--realtime", action=argparse.BooleanOptionalAction,

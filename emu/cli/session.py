@@ -6,7 +6,9 @@ import time
 from dataclasses import dataclass
 
 from emu.boards.board import Board, late
+from emu.cli.monitor import FRAME, Monitor
 from emu.cli.signals import Signals
+from emu.host.display import Display
 from emu.host.serial import Channel, Stdio
 from emu.machine import SLICE as LONGEST
 from emu.machine import End
@@ -15,6 +17,7 @@ from emu.script import Player, Step
 LAG = 200_000_000           # ns that an idle guest catches up when the host was late; what is more is lost to it
 SLICE = 100_000             # ns of guest time of the first slice
 LOOK = 0.02, 0.2            # seconds of host time between two looks at the host: how many there should be, and may be
+BOTH = 0.02                 # seconds of one sleep when both a serial line and a terminal may have something
 TYPED = 256                 # bytes under way to the guest: a pipe is read when there are fewer
 
 _ENDS = {End.TIME: "timeout", End.EXIT: "exit", End.POWEROFF: "poweroff", End.SHUTDOWN: "shutdown", End.HALTED: "halted"}
@@ -37,7 +40,7 @@ class Session:
     """
 
     def __init__(self, machine: Board, channel: Channel, limits: Limits, signals: Signals, realtime: bool,
-                 debug: Channel | None = None) -> None:
+                 debug: Channel | None = None, display: Display | None = None) -> None:
         self.debug, self.debugged = debug, bytearray()
         self.machine, self.channel, self.limits, self.signals = machine, channel, limits, signals
         self.pace = Pace() if realtime else None
@@ -48,6 +51,7 @@ class Session:
         self.line = machine.chips["line1"]
         self.raw = isinstance(channel, Stdio) and channel.raw is not None
         self.player = None if limits.script is None else Player(machine, limits.script, lambda: self._end("script"))
+        self.monitor = None if display is None else Monitor(machine, display, self._end)
         self.looked = time.monotonic()
         self.deadline = 0.0 if limits.host is None else time.monotonic() + limits.host
 
@@ -56,6 +60,8 @@ class Session:
         watched = self.wanted is not None or self.player is not None
         machine.on_output = self._output if watched else late(self._output)
         machine.poll, machine.idle = self._poll, self._idle
+        if self.wanted is not None and machine.screen is not None:
+            machine.watch.add(self._look)
         if self.debug is not None:                      # on the console's own channel, in the order in which they came
             kept = self.pending if self.debug is self.channel else self.debugged
             machine.on_debug = late(kept.extend)
@@ -70,6 +76,10 @@ class Session:
             self.signals.wake = lambda: None
             machine.slice = LONGEST
             self._flush()
+            if self.monitor is not None:
+                self.monitor.draw(time.monotonic())
+        if self.player is not None and self.player.failure is not None:
+            raise self.player.failure
         if self.why is None and self.signals.caught is not None:
             self.why = self.signals.caught.name
         return _ENDS.get(end) or self.why or "asked"
@@ -89,6 +99,11 @@ class Session:
                 self._end("until")
         if self.player is not None:
             self.player.output()
+
+    def _look(self) -> None:
+        """At the screen."""
+        if self.wanted is not None and self.machine.shows(self.wanted):
+            self._end("until")
 
     def _flush(self) -> None:
         if self.pending:
@@ -113,8 +128,11 @@ class Session:
         if self.player is None and (self.raw or len(self.line.queue) < TYPED):
             if data := self.channel.read():
                 self.machine.send(data)
+                self.machine.watch.wake()
             if self.channel.left:
                 self._end("left")
+        if self.monitor is not None:
+            self.monitor.poll(now, self.player is None)
 
     def _measure(self, now: float) -> None:
         """Look at the host often enough also while the guest is slow (it runs where no memory is, or rewrites its code)."""
@@ -127,7 +145,8 @@ class Session:
     @property
     def attached(self) -> bool:
         """Whether input may still come."""
-        return self.player is None and self.channel.interactive
+        monitor = self.monitor is not None and self.monitor.display.interactive
+        return self.player is None and (self.channel.interactive or monitor)
 
     # -- a halted guest
 
@@ -153,9 +172,20 @@ class Session:
                 return now
             if alarm is None and not self.attached:
                 return None
-            self.channel.wait(1.0 if target is None else (target - now) / 1e9)
+            self._wait(1.0 if target is None else (target - now) / 1e9)
             self._poll()
         return machine.now
+
+
+    def _wait(self, seconds: float) -> None:
+        """Sleep until something may have come from the host."""
+        if self.monitor is None:
+            self.channel.wait(seconds)
+            return
+        if self.channel.interactive:
+            self.channel.wait(0)
+            seconds = min(seconds, BOTH)
+        self.monitor.display.wait(min(seconds, FRAME[1]))
 
 
 class Pace:

@@ -192,15 +192,17 @@ class Stdio(Line):
         super().write(data)
 
     def read(self) -> bytes:
-        data = super().read()
-        if self.raw is None:
-            return data
-        sent = self.keys.take(data)
+        sent = self.take()
         self.left = self.keys.left
         if self.keys.help:
             self.keys.help = False
             self._help()
         return sent
+
+    def take(self) -> bytes:
+        """What has arrived, without the Ctrl-A keys of a terminal, which are in `keys`."""
+        data = super().read()
+        return data if self.raw is None else self.keys.take(data)
 
     def close(self) -> None:
         if self.raw is not None and self.screen is not None and self.mid_line:

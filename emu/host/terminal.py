@@ -21,11 +21,31 @@ HELP = (
     "Ctrl-A Ctrl-A    send Ctrl-A to the guest",
 )
 
+SCREEN_HELP = (
+    *HELP[:2],
+    "Ctrl-A d    press Ctrl-Alt-Del",
+    "Ctrl-A s    write what the screen shows into screenshot-N.png",
+    HELP[2],
+)
+
 _raw = 0  # how many terminals are raw: then a line of ours must bring its own carriage return
+_held: list[str] | None = None  # lines that wait, while a guest's screen fills the terminal
+
+
+def hold(on: bool) -> None:
+    """Keep what is said until `hold(False)`, which says it."""
+    global _held
+    kept, _held = _held or [], [] if on else None
+    for text in kept:
+        say(text)
 
 
 def say(text: str) -> None:
     """One line on standard error, right also while the terminal is raw.  It never raises."""
+    if _held is not None:
+        if len(_held) < 100:
+            _held.append(text)
+        return
     end = "\r\n" if _raw else "\n"
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"emu: {text}{end}")
@@ -69,9 +89,13 @@ class RawTerminal:
 
 
 class Keys:
-    """What is typed, with the Ctrl-A keys taken out; `left` and `help` say that they were pressed."""
+    """What is typed, with the Ctrl-A keys taken out; `left` and `help` say that they were pressed.
 
-    def __init__(self) -> None:
+    `more`: further keys of the menu, in lower case; which were pressed is in `asked`.
+    """
+
+    def __init__(self, more: bytes = b"") -> None:
+        self.more, self.asked = more, bytearray()
         self.escaped = False
         self.left = False
         self.help = False
@@ -95,6 +119,8 @@ class Keys:
                 break
             elif key in b"hH?":
                 self.help = True
+            elif key | 0x20 in self.more:
+                self.asked.append(key | 0x20)
         return bytes(sent)
 
 
