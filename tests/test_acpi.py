@@ -8,7 +8,11 @@ import subprocess
 
 import pytest
 
-from emu.boards import acpi, aml
+from emu.boards import acpi, aml, smbios
+from emu.boards.board import MIB
+from emu.boards.pc import PC
+from emu.boards.pcibus import line
+from emu.chips.fwcfg import FILE_DIR
 
 LOW = 0x0FE0_0000
 BASES = {acpi.TABLES: 0x7F_0000, acpi.RSDP: 0xF_5000}
@@ -172,3 +176,19 @@ def test_what_cannot_be_said_is_refused():
 
 def test_an_EISA_identifier_is_three_letters_and_four_digits():
     assert aml.eisa_id("PNP0A03") == bytes.fromhex("0c41d00a03")            # [ACPI] 15.2.3
+
+
+def test_the_PC_gives_its_firmware_both_sets_of_tables():
+    with PC(32 * MIB) as pc:
+        fwcfg = pc["fwcfg"]
+        directory = bytes(fwcfg.items[FILE_DIR])
+        for name in (acpi.TABLES, acpi.RSDP, acpi.LOADER, smbios.TABLES, smbios.ANCHOR):
+            assert directory.count(name.encode() + b"\0") == 1
+        assert acpi.tables(32 * MIB)[acpi.TABLES] in [bytes(item) for item in fwcfg.items.values()]
+
+
+def test_the_routes_are_the_board_s_wires():
+    for slot in range(1, 32):
+        for pin in range(4):
+            link = "LNKS" if (slot, pin) == (1, 0) else f"LNK{'ABCD'[line(slot, pin + 1)]}"
+            assert acpi._route(slot, pin).count(link.encode()) == 1

@@ -126,11 +126,11 @@ def _link(number: int) -> bytes:
         name("_PRS", aml.resources(aml.interrupts(*ROUTES))),
         method("_STA", 0, when(both(register, integer(0x80)), give(integer(0x09))), give(integer(0x0B))),
         method("_DIS", 0, store(either(register, integer(0x80)), register)),
-        name("BUF", aml.resources(aml.interrupts(0))), aml.dword_field(path("BUF"), 5, "IRQB"),
-        method("_CRS", 0,
-               store(register, LOCAL0),
+        name("BUF", aml.resources(aml.interrupts(0))),
+        method("_CRS", aml.SERIALIZED,
+               aml.dword_field(path("BUF"), 5, "IRQN"), store(register, LOCAL0),
                when(both(LOCAL0, integer(0x80)), store(integer(0), LOCAL0)),
-               store(both(LOCAL0, integer(0x0F)), path("IRQB")), give(path("BUF"))),
+               store(both(LOCAL0, integer(0x0F)), path("IRQN")), give(path("BUF"))),
         method("_SRS", 1 | aml.SERIALIZED, aml.dword_field(ARG0, 5, "IRQN"), store(path("IRQN"), register)))
 
 

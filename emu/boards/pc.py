@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from emu.boards import cmos, fwitems, setup
+from emu.boards import acpi, cmos, fwitems, setup, smbios
 from emu.boards.board import HIGH, LOW_END, MIB, RAM, RESERVED, BadBoard, Board, nobody
 from emu.boards.floppy import add_floppy
 from emu.boards.floppy import cmos as floppy_cells
@@ -89,8 +89,9 @@ class PC(Board):
         self.pci.plug(vga, 2)
         self.screen: Screen = Screen(vga)
         ranges = [(0, min(self.size, LOW_END), RAM), (HIGH, self.size - LOW_END, RAM)]
-        add("fwcfg", FwCfg, fwitems.items(memory, menu),
-            fwitems.files([piece for piece in ranges if piece[1] > 0], self._boot_order(), 2500 if menu else None),
+        files = fwitems.files([piece for piece in ranges if piece[1] > 0], self._boot_order(), 2500 if menu else None)
+        low = min(self.size, LOW_END)
+        add("fwcfg", FwCfg, fwitems.items(memory, menu), {**files, **acpi.tables(low), **smbios.tables(memory, low, cpu)},
             self.read, self.write, at=0x510)
         for name, port in (("COM2", 0x2F8), ("COM3", 0x3E8), ("COM4", 0x2E8), ("LPT1", 0x378), ("LPT2", 0x278),
                            ("primary IDE", 0x1F0), ("secondary IDE", 0x170)):
