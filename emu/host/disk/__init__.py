@@ -10,7 +10,8 @@ them only read.
 """
 
 from emu.host.disk.file import ImageError
+from emu.host.disk.kinds import what
 from emu.host.disk.medium import Image
 from emu.host.disk.opening import describe, open_image, open_readonly
 
-__all__ = ["Image", "ImageError", "describe", "open_image", "open_readonly"]
+__all__ = ["Image", "ImageError", "describe", "open_image", "open_readonly", "what"]

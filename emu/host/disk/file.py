@@ -51,8 +51,14 @@ class File:
             os.close(self.fd)
             raise
 
+    def start(self, length: int = 512) -> bytes:
+        """The first bytes; of a file that is shorter, zeros behind its end."""
+        return self.read(0, min(length, self.size)).ljust(length, b"\0")
+
     def read(self, offset: int, length: int) -> bytes:
-        """`length` bytes.  What the last bytes of the file do not fill is zeros; from its end on there is nothing (EIO)."""
+        """`length` bytes.  The last sector is filled up with zeros; behind it there is nothing (EIO)."""
+        if offset + length > self.size and length and offset + length > -(-self.size // 512) * 512:
+            raise OSError(errno.EIO, f"byte {offset + length - 1} is needed, and the file has {self.size}", self.path)
         data = os.pread(self.fd, length, offset)
         if len(data) == length:
             return data
@@ -61,8 +67,6 @@ class File:
         while done < length:
             data = os.pread(self.fd, min(length - done, _PIECE), offset + done)
             if not data:
-                if offset + done == offset and length:
-                    raise OSError(errno.EIO, f"byte {offset} is needed, and the file ends before it", self.path)
                 data = bytes(length - done)
             pieces.append(data)
             done += len(data)

@@ -99,7 +99,7 @@ class Raw(Image):
             super().write(offset, data)
         self._inside(offset, len(data))
         if offset < 512 and self.guard is not None:
-            first = bytearray(self.file.read(0, 512)) if self.file.size else bytearray(512)
+            first = bytearray(self.file.start())
             first[offset:offset + len(data)] = bytes(data[:512 - offset])
             if not self.guard(bytes(first)):
                 raise self._damaged("the guest writes what would make this raw disk another kind of image; "

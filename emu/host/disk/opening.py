@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
+from emu.host.disk import vdi, vhd, vhdx, vmdk
 from emu.host.disk.file import File, ImageError
 from emu.host.disk.medium import Image, Raw
 from emu.host.disk.qcow2 import header as qcow2_header
@@ -14,25 +15,56 @@ from emu.host.disk.qcow2.create import create
 from emu.host.disk.qcow2.reader import Qcow2Reader
 from emu.host.disk.qcow2.writer import Qcow2
 from emu.host.disk.scratch import Scratch
+from emu.host.disk.vdi import Vdi
+from emu.host.disk.vhd import Vhd
+from emu.host.disk.vhdx import Vhdx
+from emu.host.disk.vmdk import open_vmdk
 
 DEPTH = 16                      # images over images
 _WRITABLE = ("raw", "qcow2")
 
 
+def _open_qcow2(file: File, above: list[os.stat_result]) -> Image:
+    header = qcow2_header.read(file)
+    backing = None
+    if header.backing is not None:
+        backing = _chain(_below(file.path, header.backing), _backing_kind(file.path, header.backing_format), False, above)
+    try:
+        return (Qcow2 if file.writable else Qcow2Reader)(file, header, backing)
+    except BaseException:
+        if backing is not None:
+            backing.close()
+        raise
+
+
+_OPENERS: dict[str, Callable[[File], Image]] = {"vmdk": open_vmdk, "vdi": Vdi, "vhd": Vhd, "vhdx": Vhdx}
+FORMATS = ("raw", "qcow2", *_OPENERS)
+_QEMUS = {"vhd": "vpc"}         # what QEMU calls it, and so what a qcow2 image over it says
+_OURS = {"vpc": "vhd", "file": "raw", "host_device": "raw"}        # a protocol: QEMU takes what lies there as raw bytes
+
+
 def probe(file: File) -> str:
     """The format of a file, by its content; what no other format claims is raw.  Raises OSError."""
-    first = file.read(0, 512) if file.size else bytes(512)
+    found = claimed(file.start())
+    return "vhd" if found is None and vhd.footer(file) else found or "raw"
+
+
+def claimed(first: bytes) -> str | None:
+    """The format whose image begins with the sector `first`."""
     if first.startswith(qcow2_header.MAGIC):
         return "qcow2"
-    return "raw"
+    if first.startswith((vmdk.SPARSE, vmdk.ESX)) or vmdk.is_descriptor(first):
+        return "vmdk"
+    if first.startswith(vhdx.SIGNATURE):
+        return "vhdx"
+    if first.startswith(vhd.COOKIE):
+        return "vhd"
+    return "vdi" if first[vdi.SIGNATURE_AT:].startswith(vdi.SIGNATURE) else None
 
 
 def stays_raw(first: bytes) -> bool:
     """Whether a disk whose first sector this is would be taken for raw."""
-    return not first.startswith(qcow2_header.MAGIC)
-
-
-FORMATS = ("raw", "qcow2")
+    return claimed(first) is None
 
 
 def open_image(path: str | os.PathLike[str], *, write: bool = False, overlay: str | os.PathLike[str] | None = None,
@@ -91,27 +123,18 @@ def _file(path: str, write: bool) -> File:
 
 
 def _opened(file: File, kind: str, guessed: bool, above: list[os.stat_result]) -> Image:
-    if kind == "qcow2":
-        header = qcow2_header.read(file)
-        backing = None
-        if header.backing is not None:
-            backing = _chain(_below(file.path, header.backing), _backing_kind(file.path, header.backing_format), False, above)
-        try:
-            return (Qcow2 if file.writable else Qcow2Reader)(file, header, backing)
-        except BaseException:
-            if backing is not None:
-                backing.close()
-            raise
     if not file.size:
         raise ImageError(f"{file.path}: the file is empty")
+    if kind == "qcow2":
+        return _open_qcow2(file, above)
+    if kind in _OPENERS:
+        return _OPENERS[kind](file)
     return Raw(file, guard=stays_raw if guessed else None)
 
 
 def _backing_kind(path: str, kind: str | None) -> str | None:
-    if kind is None or kind in FORMATS:
-        return kind
-    if kind in ("file", "host_device"):         # a protocol: QEMU takes what lies there as raw bytes
-        return "raw"
+    if kind is None or kind in FORMATS or kind in _OURS:
+        return _OURS.get(kind, kind) if kind else None
     raise ImageError(f"{path}: the image below it is of format {kind!r}, and only {', '.join(FORMATS)} can be read")
 
 
@@ -133,7 +156,8 @@ def _overlaid(path: str, overlay: str, kind: str | None) -> Image:
         with _chain(path, kind, False, []) as base:
             real = os.path.realpath(path)
             beside = os.path.dirname(real) == os.path.dirname(os.path.realpath(overlay))
-            create(overlay, base.size, backing=os.path.basename(real) if beside else real, backing_format=base.format)
+            create(overlay, base.size, backing=os.path.basename(real) if beside else real,
+                   backing_format=_QEMUS.get(base.format, base.format))
     file = _file(overlay, True)
     try:
         found = probe(file)
@@ -143,7 +167,7 @@ def _overlaid(path: str, overlay: str, kind: str | None) -> Image:
         below = header.backing and _below(overlay, header.backing)
         if not below or not _same(below, path):
             raise ImageError(f"{overlay}: an overlay of {below or 'no image'}, not of {path}")
-        if kind is not None and header.backing_format not in (None, kind):
+        if kind is not None and _backing_kind(overlay, header.backing_format) not in (None, kind):
             raise ImageError(f"{overlay}: an overlay of a {header.backing_format} image, and {path} is to be {kind}")
         return _opened(file, "qcow2", False, [os.fstat(file.fd)])
     except OSError as error:
@@ -163,7 +187,7 @@ def _same(one: str, other: str) -> bool:
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What an image is, as names and values: file, format, virtual_size, file_size and disk_size in bytes, and more that
-    the format says (backing, snapshots, cluster_size, ...).  Nothing but the file itself is opened.  Raises ImageError.
+    the format says (backing, snapshots, cluster_size, extents, ...).  What lies below is not opened.  Raises ImageError.
     """
     name = os.fspath(path)
     file = File(name)
@@ -171,7 +195,14 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         status = os.fstat(file.fd)
         kind = probe(file)
         found: dict[str, Any] = {"file": name, "format": kind}
-        found.update(_DESCRIPTIONS[kind](file))
+        if kind == "qcow2":
+            found.update(_describe_qcow2(file))
+        else:
+            image = _opened(file, kind, True, [])
+            found["virtual_size"] = image.size
+            if isinstance(image, vmdk.Joined):
+                found["extents"] = [extent.path for extent in image.extents]
+            image.close()
         found["file_size"] = file.size
         found["disk_size"] = status.st_blocks * 512 if stat.S_ISREG(status.st_mode) else file.size
         return found
@@ -179,10 +210,6 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ImageError(f"{name}: cannot be read: {error.strerror or error}") from None
     finally:
         file.close()
-
-
-def _describe_raw(file: File) -> dict[str, Any]:
-    return {"virtual_size": -(-file.size // 512) * 512}
 
 
 def _describe_qcow2(file: File) -> dict[str, Any]:
@@ -203,4 +230,3 @@ def _describe_qcow2(file: File) -> dict[str, Any]:
     return found
 
 
-_DESCRIPTIONS: dict[str, Callable[[File], dict[str, Any]]] = {"raw": _describe_raw, "qcow2": _describe_qcow2}

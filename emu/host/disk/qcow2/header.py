@@ -83,7 +83,7 @@ def _read(file: File) -> Header:
     def bad(what: str) -> ImageError:
         return ImageError(f"{file.path}: {what}")
 
-    raw = file.read(0, 112)
+    raw = file.start(112)
     (magic, version, backing_at, backing_length, bits, size, crypt, l1_entries, l1, refcounts, refcount_clusters,
      snapshots, snapshot_table) = _FIELDS.unpack_from(raw)
     if magic != MAGIC:
