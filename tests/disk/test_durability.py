@@ -83,7 +83,7 @@ def survives(start, disk, log, chance, trial, share):
     return looked
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(6))
 def test_every_crash_leaves_a_valid_image_with_all_that_was_flushed(seed, tmp_path, monkeypatch):
     crash_everywhere(seed, tmp_path, monkeypatch, 0.15)
 
@@ -105,7 +105,7 @@ def crash_everywhere(seed, tmp_path, monkeypatch, share):
     assert survives(start, disk, recorder.log, chance, trial, share) > 10
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_crash_while_leaks_are_taken_back_is_survived_too(seed, tmp_path, monkeypatch):
     chance = random.Random(seed)
     image = tmp_path / "a.qcow2"
@@ -129,7 +129,7 @@ def test_a_crash_while_leaks_are_taken_back_is_survived_too(seed, tmp_path, monk
     recorder.log.clear()
     recorded(image, chance, recorder, 20)
     monkeypatch.undo()
-    assert survives(start, disk, recorder.log, chance, tmp_path / "trial.qcow2", 0.3)
+    assert survives(start, disk, recorder.log, chance, tmp_path / "trial.qcow2", 0.2)
 
 
 def test_the_recorder_finds_a_missing_sync(tmp_path, monkeypatch):
@@ -137,7 +137,7 @@ def test_the_recorder_finds_a_missing_sync(tmp_path, monkeypatch):
     from emu.host.disk.file import File
     monkeypatch.setattr(File, "sync", lambda file: None)
     broken = 0
-    for seed in range(4):
+    for seed in range(3):
         chance = random.Random(seed)
         path = tmp_path / str(seed)
         path.mkdir()
@@ -152,7 +152,7 @@ def test_the_recorder_finds_a_missing_sync(tmp_path, monkeypatch):
             survives(start, disk, log, chance, path / "trial.qcow2", 0.5)
         except Exception:
             broken += 1
-    assert broken == 4
+    assert broken == 3
 
 
 # -- a process that is killed
@@ -216,7 +216,7 @@ def killed(tmp_path, count, seed=0):
 
 
 def test_a_writer_that_is_killed_leaves_what_it_flushed(tmp_path):
-    killed(tmp_path, 5)
+    killed(tmp_path, 4)
 
 
 @pytest.mark.long

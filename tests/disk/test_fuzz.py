@@ -171,7 +171,7 @@ def fuzz(image, examples):
 
 
 def test_a_damaged_image_is_an_error_and_nothing_worse(image):
-    fuzz(image, 80)
+    fuzz(image, 25 if image[0].name.startswith("vhdx") else 60)       # its checksums take their time
 
 
 @pytest.mark.long
@@ -275,8 +275,8 @@ def test_what_is_huge_is_refused_or_used_soon_and_in_little_memory(tmp_path):
 def test_a_bomb_in_a_compressed_cluster_takes_no_more_than_a_cluster(tmp_path):
     import zlib
     image = tmp_path / "bomb"
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    bomb = packer.compress(bytes(400 << 20)) + packer.flush()
+    packer = zlib.compressobj(1, zlib.DEFLATED, -15)
+    bomb = packer.compress(bytes(100 << 20)) + packer.flush()
     create(str(image), 1 << 30, cluster_bits=21)
     data = bytearray(image.read_bytes().ljust(8 << 21, b"\0"))
     l1, = struct.unpack_from(">Q", data, 40)
