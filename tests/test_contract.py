@@ -89,12 +89,6 @@ class Cabled:
 
     error, status, pending, phase, wanted = 1, 0x50, 0, "", 0
 
-    def __init__(self) -> None:
-        self.intrq, self.dmarq = out_pin(0), out_pin(0)
-
-    def busy(self) -> bool:
-        return False
-
     def block_DATA(self, access: str) -> None:
         return None
 

@@ -48,7 +48,7 @@ def rom():
 def test_the_functions_are_in_the_slots_of_qemus_pc(pc):
     found = {(slot, number): config(pc, slot, number, 0) for slot in range(32) for number in range(8)}
     assert {place: identity for place, identity in found.items() if identity != 0xFFFFFFFF} == {
-        (0, 0): 0x12378086, (1, 0): 0x70008086, (1, 3): 0x71138086, (2, 0): 0x11111234}
+        (0, 0): 0x12378086, (1, 0): 0x70008086, (1, 1): 0x70108086, (1, 3): 0x71138086, (2, 0): 0x11111234}
 
 
 def test_a_byte_at_cf9_is_the_reset_control_and_a_double_word_at_cf8_is_not(pc):

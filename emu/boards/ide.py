@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,12 +11,15 @@ from emu.chips.ata import ATAChannel
 from emu.chips.atadisk import ATADisk
 from emu.chips.atadrive import Drive
 from emu.chips.atapicd import ATAPICDROM
+from emu.chips.atasectors import CYLINDERS, HEADS, TRACK
 from emu.chips.media import Medium
 from emu.chips.piix3ide import PIIX3IDE
 
 PORTS = ((0x1F0, 0x3F6), (0x170, 0x376))        # command and control block of each channel
 CDROM = 2                                       # the secondary master, as on QEMU's boards
 MOST = 4
+MULTIPLE = 16                                   # sectors of a DRQ block, as BIOSes set it
+TYPE_47 = 47                                    # a disk whose shape stands in the CMOS
 
 
 def add_ide(board: Board, irqs: tuple[Any, Any], disks: Sequence[Medium] = (), cdrom: Medium | None = None) -> PIIX3IDE:
@@ -50,13 +54,41 @@ def add_ide(board: Board, irqs: tuple[Any, Any], disks: Sequence[Medium] = (), c
                 ports.remove(channels[n], block)
 
     ide = board.add("ide", PIIX3IDE, channels, board.read, board.write, decode)
-    for n, channel in enumerate(channels):
-        board.wire((channel.intrq, irqs[n]), (channel.intrq, ide.irq[n]), (channel.dmarq, ide.dmarq[n]))
+    for place, drive in enumerate(drives):
+        if drive is not None:
+            n = place // 2
+            board.wire((drive.intrq, irqs[n]), (drive.intrq, ide.irq[n]), (drive.dmarq, ide.dmarq[n]))
     return ide
 
 
-def open_ide(ide: PIIX3IDE) -> None:
-    """What a BIOS leaves, as far as kernels count on it: ports decoded, bus masters allowed."""
-    ide.write_IDETIMP(ide.IDETIMP.IDE)
-    ide.write_IDETIMS(ide.IDETIMS.IDE)
-    ide.write_PCICMD(ide.PCICMD.IOSE | ide.PCICMD.BME)
+def open_ide(board: Board) -> None:
+    """What a BIOS leaves, as far as kernels count on it: ports decoded, the drives ready, READ MULTIPLE set."""
+    ide = board.chips["ide"]
+    for register in PIIX3IDE.IDETIMP, PIIX3IDE.IDETIMS:
+        ide.writer(register)(register.IDE)
+    for drive in board.chips.values():
+        if isinstance(drive, Drive):
+            drive.work.off()
+            drive.ready()
+        if isinstance(drive, ATADisk):
+            drive.multiple = MULTIPLE
+
+
+def boot_order(board: Board, kind: type[Drive]) -> list[tuple[int, int]]:
+    """(channel, device) of the drives of a kind."""
+    return [(n, device.number) for n in (0, 1) for device in board.chips[f"ata{n + 1}"].there if isinstance(device, kind)]
+
+
+def cmos(board: Board) -> dict[int, int]:
+    """What a set-up leaves in the CMOS of the first two disks: cells 12h, 19h to 2Ch, and 39h of the Bochs BIOS."""
+    cells = {0x12: 0, 0x39: 0}
+    for n, first in (0, 0x1B), (1, 0x24):
+        disk = board.chips.get(f"hd{n}")
+        if isinstance(disk, ATADisk):
+            cells[0x12] |= 0xF0 >> 4 * n
+            cells[0x19 + n] = TYPE_47
+            cells[0x39] |= 1 << 2 * n                   # translated by LBA
+            cylinders = min(disk.sectors // (HEADS * TRACK), CYLINDERS)
+            shape = struct.pack("<HBHBHB", cylinders, HEADS, 0xFFFF, 0xC0 | (HEADS > 8) << 3, cylinders, TRACK)
+            cells.update(enumerate(shape, first))
+    return cells

@@ -11,9 +11,13 @@ from emu.boards import acpi, cmos, fwitems, setup, smbios
 from emu.boards.board import HIGH, LOW_END, MIB, RAM, RESERVED, BadBoard, Board, nobody
 from emu.boards.floppy import add_floppy
 from emu.boards.floppy import cmos as floppy_cells
+from emu.boards.ide import add_ide, boot_order
+from emu.boards.ide import cmos as ide_cells
 from emu.boards.pcibus import PCIBus
 from emu.boards.screen import Screen, adapter
 from emu.boards.shadow import Shadow
+from emu.chips.atadisk import ATADisk
+from emu.chips.atapicd import ATAPICDROM
 from emu.chips.debugcon import DebugCon
 from emu.chips.debugexit import DebugExit
 from emu.chips.fwcfg import FwCfg
@@ -48,12 +52,14 @@ class PC(Board):
     `firmware` is the content of its ROM, 64 KiB to 16 MiB; without it the board starts only kernels.  `boot` names the
     devices in their order (a floppy, c disk, d CD-ROM, n network), `menu` asks the firmware for a boot menu.
     `vga_bios` is the content of the adapter's ROM.  `floppies`: a drive for each of up to two diskettes, None an empty one.
+    `disks`: up to four, as ide.add_ide places them; `cdrom`: the disc in the CD-ROM drive.
     """
 
     def __init__(self, memory: int = 256 * MIB, cpu: str = "qemu64", costs: Costs | None = None, *,
                  rtc: datetime = START, debug: Callable[[bytes], None] = nobody, firmware: bytes | None = None,
                  vga_bios: bytes | None = None, boot: str = "acd", menu: bool = False,
-                 floppies: Sequence[Medium | None] = (None,)) -> None:
+                 floppies: Sequence[Medium | None] = (None,), disks: Sequence[Medium] = (),
+                 cdrom: Medium | None = None) -> None:
         if not set(boot) <= set(BOOT):
             raise BadBoard(f"a boot order of {boot!r}: it is made of the letters {', '.join(BOOT)}")
         super().__init__(memory, cpu, costs)
@@ -84,6 +90,7 @@ class PC(Board):
         pm = add("pm", PIIX4PM, apm=0xB2)
         self.pci = PCIBus(self, host, isa)
         self.pci.plug(isa, 1)
+        self.pci.plug(add_ide(self, (irq[14], irq[15]), disks, cdrom), 1, 1)
         self.pci.plug(pm, 1, 3)
         vga = adapter(self, vga_bios, shadow.view)
         self.pci.plug(vga, 2)
@@ -93,8 +100,7 @@ class PC(Board):
         low = min(self.size, LOW_END)
         add("fwcfg", FwCfg, fwitems.items(memory, menu), {**files, **acpi.tables(low), **smbios.tables(memory, low, cpu)},
             self.read, self.write, at=0x510)
-        for name, port in (("COM2", 0x2F8), ("COM3", 0x3E8), ("COM4", 0x2E8), ("LPT1", 0x378), ("LPT2", 0x278),
-                           ("primary IDE", 0x1F0), ("secondary IDE", 0x170)):
+        for name, port in (("COM2", 0x2F8), ("COM3", 0x3E8), ("COM4", 0x2E8), ("LPT1", 0x378), ("LPT2", 0x278)):
             self.absent(name, port)
         self.absent("I/O delay", 0xED, 1)
 
@@ -122,7 +128,7 @@ class PC(Board):
             (pic1.int,      self.engine.intr))
         self.attach(self.counted(pic1.acknowledge))
         self._map_ram()
-        cmos.fill(rtc_chip, memory, rtc, boot, floppy_cells(fdc))
+        cmos.fill(rtc_chip, memory, rtc, boot, {**floppy_cells(fdc), **ide_cells(self)})
 
     # -- screen, keys, mouse
 
@@ -168,7 +174,11 @@ class PC(Board):
 
     def _boot_order(self) -> list[str]:
         """The devices that firmware may boot from, as fw_cfg names them."""
-        return [fwitems.FLOPPY.format(0) for device in self.boot if device == "a"]
+        paths = {
+            "a": [fwitems.FLOPPY.format(0)],
+            "c": [fwitems.DISK.format(*place) for place in boot_order(self, ATADisk)],
+            "d": [fwitems.DISK.format(*place) for place in boot_order(self, ATAPICDROM)]}
+        return [path for device in self.boot for path in paths.get(device, [])]
 
     def _firmware(self) -> None:
         """What a BIOS leaves, as far as kernels that are started directly count on it."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from emu.boards.board import LOW_END, Board
 from emu.boards.floppy import open_cascade
+from emu.boards.ide import open_ide
 from emu.boards.pcibus import line
 from emu.chips.i440fx import I440FX
 from emu.chips.pci import BAR, IO, MEMORY, PCIFunction
@@ -19,7 +20,7 @@ PM_BASE, SMB_BASE, SCI = 0x600, 0x700, 9
 
 
 def chips(board: Board) -> None:
-    """The keyboard's command byte, the DMA cascade, the PCI bus."""
+    """The keyboard's command byte, the DMA cascade, the PCI bus, the drives."""
     for port, value in ((0x64, 0x60), (0x60, 0x65)):                # KBDINT, SYS, AUXDIS, XLAT
         board.ports.write[port << 4 | 1](value)
     open_cascade(board)
@@ -28,6 +29,7 @@ def chips(board: Board) -> None:
     _addresses(host)
     _interrupts(board, host)
     _power(board)
+    open_ide(board)
 
 
 def _addresses(host: I440FX) -> None:

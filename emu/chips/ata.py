@@ -14,25 +14,21 @@ be), the port 3F7h or 377h (DRIVE ADDRESS was withdrawn before ATA-4).
 # mypy: disable-error-code="has-type"
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
-from emu.device import BLOCK, RW, VALUE, Device, In, Out, OutPin, R, Reg, W
+from emu.device import BLOCK, RW, VALUE, Device, R, Reg, W
 
 NOBODY = 0x7F
+BUSY = 0x88                     # BSY, DRQ
 DIAGNOSTIC = 0x90
 
 
-class ATADevice(Protocol):
-    """What the channel asks of a device on it; see atadrive.Drive, where the registers are."""
-
-    intrq: OutPin
-    dmarq: OutPin
-
-    def __getattr__(self, name: str) -> Any: ...
-
-
 class ATAChannel(Device):
-    """Devices 0 and 1; None: absent."""
+    """Devices 0 and 1, which have the methods of atadrive.Drive for their registers; None: absent.
+
+    The board wires the devices' INTRQ and DMARQ together, as the cable does.
+    """
 
     DATA = Reg(0, RW, "data", size=2, native=BLOCK, whole=True)
     DATA32 = Reg(0, RW, "data, two words", size=4, native=BLOCK, whole=True)
@@ -48,28 +44,14 @@ class ATAChannel(Device):
     ASTATUS = Reg(0, R, "alternate status", block="control", native=VALUE)
     DEVCTL = Reg(0, W, "device control", "HOB 0 0 0 0 SRST NIEN 0", block="control")
 
-    IRQ = In("a device requests an interrupt")
-    REQUEST = In("a device is ready to move data by DMA")
-    INTRQ = Out("interrupt request")
-    DMARQ = Out("the device is ready to move data by DMA")
-
-    def __init__(self, device0: ATADevice | None = None, device1: ATADevice | None = None) -> None:
+    def __init__(self, device0: Any = None, device1: Any = None) -> None:
         self.devices = device0, device1
-        self.there = [device for device in self.devices if device is not None]
-        for device in self.there:
-            device.intrq.sinks.append(self.irq.wire())
-            device.dmarq.sinks.append(self.request.wire())
+        self.there = tuple(device for device in self.devices if device is not None)
 
-    def on_IRQ(self, pin: int, level: int) -> None:
-        self.intrq(level)
-
-    def on_REQUEST(self, pin: int, level: int) -> None:
-        self.dmarq(level)
-
-    def selected(self) -> ATADevice | None:
+    def selected(self) -> Any:
         return self.devices[self.device >> 4 & 1]
 
-    def answers(self) -> ATADevice | None:
+    def answers(self) -> Any:
         """Who answers for the registers that are not STATUS."""
         return self.devices[self.device >> 4 & 1] or self.devices[0]
 
@@ -177,10 +159,10 @@ class ATAChannel(Device):
 
     # What all devices hear
 
-    def hears(self) -> list[ATADevice]:
+    def hears(self) -> Sequence[Any]:
         """Who takes a write to the command block: nobody while one is at work."""
-        device = self.answers()
-        return [] if device and device.busy() else self.there
+        device = self.devices[self.device >> 4 & 1] or self.devices[0]
+        return () if device is not None and device.status & BUSY else self.there
 
     def write_FEATURES(self, value: int) -> None:
         for device in self.hears():

@@ -503,6 +503,13 @@ start:  cli
         jnz     .next
         finish
 
+%elifidn WL,disk_dma
+  %define DISK
+%elifidn WL,disk_pio
+  %define DISK
+%elifidn WL,disk_multiple
+  %define DISK
+
 %else
   %macro pic 0                          ; vectors 20h and 28h, only IR0 open
         mov     al, 0x11
@@ -579,6 +586,10 @@ start:  cli
         jb      .wait
         finish
   %endif
+%endif
+
+%ifdef DISK
+  %include "disk.inc"
 %endif
 
 %ifdef ALIAS
