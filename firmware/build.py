@@ -1,10 +1,11 @@
-"""Our own guests, kernels and floppies: made when one is wanted, or all at once with `python firmware/build.py`.
+"""Our own guests and our VGA BIOS: made when one is wanted, or all at once with `python firmware/build.py`.
 
 `python firmware/build.py --ports` writes ports.inc anew, from the declarations of the chips.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 
@@ -46,6 +47,19 @@ def floppy(name: str) -> bytes:
     return floppy_image.fat12(boot, {"README.TXT": README, "HELLO.COM": program})
 
 
+@functools.cache
+def vgabios() -> bytes:
+    """The VGA BIOS, an expansion ROM with its length and checksum.  Raises AssemblyError."""
+    code = assemble_file(HERE / "vgabios" / "vgabios.asm", bits=16)
+    units = len(code) // 512 + 1                                    # of 512 bytes; the last byte is the checksum's
+    rom = bytearray(code.ljust(512 * units, b"\0"))
+    rom[2] = units
+    structure = int.from_bytes(rom[0x18:0x1A], "little")
+    rom[structure + 0x10:structure + 0x12] = units.to_bytes(2, "little")    # PCI Firmware Specification 3.0, 5.1.2
+    rom[-1] = -sum(rom) & 0xFF
+    return bytes(rom)
+
+
 def ports() -> str:
     """The text of ports.inc: the registers of the board `pc`, of which `tiny` has a part."""
     from emu import datasheet
@@ -66,6 +80,7 @@ def main() -> None:
         print(f"{name:10}{len(image):6} bytes")
     for name in floppies():
         (out / f"{name}.img").write_bytes(floppy(name))
+    (out / "vgabios.bin").write_bytes(vgabios())
 
 
 if __name__ == "__main__":
