@@ -7,9 +7,10 @@ import sys
 
 from emu.assembler import AssemblyError
 from emu.boards.board import BadBoard
-from emu.cli import boot, images, options
+from emu.cli import boot, disk, images, options
 from emu.cli.signals import Signals
 from emu.engine import EngineError
+from emu.host.disk import ImageError
 from emu.host.fetch import FetchError
 from emu.host.serial import BadChannel
 from emu.host.terminal import say
@@ -18,7 +19,7 @@ from emu.script import BadScript
 from emu.snapshot import BadSnapshot
 
 MISTAKES = (options.UsageError, BadImage, BadScript, BadSnapshot, BadChannel, BadBoard, EngineError, FetchError,
-            AssemblyError)
+            ImageError, AssemblyError)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
             chosen = options.parser().parse_args(arguments)
             if chosen.command == "boot":
                 return boot.boot(chosen, signals)
-            status = images.images(chosen) if chosen.command == "images" else images.sheet(chosen)
+            status = {"images": images.images, "disk": disk.disk, "datasheet": images.sheet}[chosen.command](chosen)
             sys.stdout.flush()
             return status
         except MISTAKES as mistake:

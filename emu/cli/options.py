@@ -143,6 +143,13 @@ def parser() -> Parser:
     fetch.add_argument("name", metavar="NAME")
     fetch.add_argument("--refresh", action="store_true", help="also when it is here already")
 
+    disk = commands.add_parser("disk", help="what a disk image is", allow_abbrev=False, description="About disk images.")
+    about = disk.add_subparsers(dest="action", metavar="ACTION", parser_class=Parser, required=True)
+    info = about.add_parser("info", help="format, sizes, what lies below, snapshots", allow_abbrev=False,
+                            description="What a disk image is: format, sizes, what lies below it, snapshots.")
+    info.add_argument("file", metavar="FILE")
+    info.add_argument("--json", action="store_true", help="for programs")
+
     sheet = commands.add_parser("datasheet", help="the register map of a board", allow_abbrev=False,
                                 description="The register map of a board, from the chips' own declarations.")
     sheet.add_argument("--machine", choices=("pc", "tiny"), default="pc", help="the board (default: pc)")

@@ -23,6 +23,14 @@ _PIECE = 1 << 30                                        # Linux moves at most 2 
 class ImageError(ValueError):
     """An image that cannot be used: one line for the user that says which file, what is wrong, what to do."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """`text` with what a terminal would obey, and what is no character, written out: an image's names come from anywhere."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
 
 class File:
     """A file, or a block device, of `size` bytes.  Reading and writing raise OSError; opening raises ImageError."""

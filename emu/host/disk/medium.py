@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Self
 
-from emu.host.disk.file import File
+from emu.host.disk.file import File, printable
 
 LARGEST = 1 << 56               # bytes of a disk: more can be said in no format that we write
 ZEROS = bytes(1 << 21)
@@ -71,7 +71,7 @@ class Image:
         """An I/O error for the guest; its user is told why."""
         if what not in self._told and len(self._told) < 20:
             self._told.add(what)
-            self.on_trouble(f"{self.path}: {what}")
+            self.on_trouble(printable(f"{self.path}: {what}"))
         return OSError(errno.EIO, what, self.path)
 
 
