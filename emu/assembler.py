@@ -148,7 +148,8 @@ _REGISTER = re.compile(
 _LIES = {bits: [(re.compile(pattern, re.IGNORECASE), hint) for pattern, hint in rows] for bits, rows in {
     16: [(r"push\s+-?\d", "pushes 32 bits; push a register"),
          (r"retf", "is a 32-bit far return; write .byte 0xCB"),
-         (r"call\s+([abcd]x|[sd]i|bp|.*\[)", "pushes 16 bits but `ret` pops 32; call a label")],
+         (r"call\s+([abcd]x\b|[sd]i\b|bp\b|.*\[)", "pushes 16 bits but `ret` pops 32; call a label"),
+         (r".*\bds:\[bp", "drops the prefix and reads the stack segment; use another register")],
     32: [(r"iret$", "is a 16-bit IRET; write iretd"),
          (r"(push|pop)\s+[cdes]s$", "moves 16 bits; go through a register"),
          (r"push\s+(dword|word)(?!.*\[)", "pushes 16 bits; write a plain number, or push a register"),

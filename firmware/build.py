@@ -1,19 +1,23 @@
-"""Our own guests and our VGA BIOS: made when one is wanted, or all at once with `python firmware/build.py`.
+"""Our own guests, our BIOS and our VGA BIOS: made when one is wanted, or all at once with `python firmware/build.py`.
 
 `python firmware/build.py --ports` writes ports.inc anew, from the declarations of the chips.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 import sys
+import tempfile
 from pathlib import Path
 
-from emu.assembler import assemble_file
+from emu.assembler import AssemblyError, assemble_file
 from emu.firmware import floppy as floppy_image
 
 HERE = Path(__file__).resolve().parent
 FLOPPIES = "shell", "snake"
+HALF = 0x10000                          # bytes of each half of the BIOS
 README = b"""This floppy begins with a boot sector and a small shell (firmware/floppies/shell.asm).\r
 HELLO runs HELLO.COM; any .COM program that asks for no more than INT 21h 02h, 09h and 4Ch will do.\r
 """
@@ -60,6 +64,33 @@ def vgabios() -> bytes:
     return bytes(rom)
 
 
+def bios() -> bytes:
+    """The BIOS, 128 KiB: 32-bit code for E0000, then the segment F000 with the reset vector.
+
+    Assembled when its source has changed, otherwise from firmware/build.  Raises AssemblyError.
+    """
+    digest = hashlib.sha256()
+    for path in sorted([HERE / "ports.inc", *(HERE / "bios").iterdir()]):
+        digest.update(path.read_bytes())
+    cache = HERE / "build" / f"bios-{digest.hexdigest()[:16]}.bin"
+    with contextlib.suppress(OSError):
+        return cache.read_bytes()
+    image = b""
+    for name, bits in (("flat", 32), ("bios", 16)):
+        half = assemble_file(HERE / "bios" / f"{name}.asm", bits=bits)
+        if len(half) > HALF:
+            raise AssemblyError(f"{name}.asm: {len(half)} bytes are more than half of the image")
+        image += half.ljust(HALF, b"\xFF")
+    with contextlib.suppress(OSError):      # an installed copy may not be written to
+        cache.parent.mkdir(exist_ok=True)
+        for old in cache.parent.glob("bios-*.bin"):
+            old.unlink()
+        with tempfile.NamedTemporaryFile(dir=cache.parent, delete=False) as new:
+            new.write(image)
+        Path(new.name).replace(cache)
+    return image
+
+
 def ports() -> str:
     """The text of ports.inc: the registers of the board `pc`, of which `tiny` has a part."""
     from emu import datasheet
@@ -81,6 +112,7 @@ def main() -> None:
     for name in floppies():
         (out / f"{name}.img").write_bytes(floppy(name))
     (out / "vgabios.bin").write_bytes(vgabios())
+    (out / "bios.bin").write_bytes(bios())
 
 
 if __name__ == "__main__":
