@@ -84,6 +84,21 @@ def test_a_store_through_one_view_is_seen_by_code_that_runs_in_another(machine, 
     assert one.r.rsi == 5050
 
 
+@pytest.mark.parametrize("mode", [PM32, PAGED, LONG, LARGE_LONG])
+@pytest.mark.parametrize("run_as", ["ram", "rom"])
+def test_a_store_through_another_view_into_the_block_that_runs_is_seen_by_its_next_instruction(machine, mode, run_as):
+    r = "r" if LARGE.get(mode, mode) == LONG else "e"
+    one = machine(mode, f"call {r}bx; mov esi, eax; call {r}bx; hlt")
+    memory = one.engine.memory(SIZE)
+    code = assemble(f"inc byte ptr [{r}di]; mov eax, 1; ret", V, 64 if r == "r" else 32)
+    memory[:len(code)] = code
+    one.engine.view(V, SIZE, memory, run_as)
+    one.engine.view(W, SIZE, memory, "ram")
+    one.r.rdi = W + len(code) - 5
+    assert one.run() in HALTED
+    assert (one.r.rsi, one.r.rax) == (2, 3)
+
+
 @pytest.mark.parametrize("mode", [PM32, PAGED, LONG])
 def test_code_of_shadow_RAM_that_was_stored_while_ROM_was_read_is_new(machine, mode):
     r = "r" if mode == LONG else "e"

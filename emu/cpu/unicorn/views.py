@@ -5,6 +5,10 @@ did; otherwise the physical address of another page, or DROP.  stores.fill_tlb f
 stores.PATCHES when page tables are walked.  So all that the library derives from an entry is of the page that is shown:
 code is known by the memory it lies in and not by the address, and stores to code, ROM and device memory are what they are.
 
+A switch is a write to the tables and a flush: 2 to 5 us with the call from Python.  A kick makes the guest leave its chain of
+blocks, for blocks of one page follow one another without a look at it.  An instruction that begins in memory and ends in
+device memory is not fetched anew when memory takes the place of the latter: the library does not know where it ended.
+
 What can be shown lies outside of what a guest can address: memory that nothing maps at `PARK` + its place in the arena, and
 the machine's device memory, once more, at `DEVICES` + its address.
 """
