@@ -86,6 +86,23 @@ class Space(Protocol):
     def empty(self, address: int, length: int) -> bool: ...
 
 
+class Sink(Protocol):
+    """Where a recorder's streams go; `first` is the address of the number at `position`, which raw positions count from."""
+
+    def segment(self) -> memoryview:
+        """Memory for block numbers (u32), to be given back by `blocks`; there may be waiting for it."""
+
+    def blocks(self, position: int, count: int) -> None:
+        """The segment holds `count` numbers of blocks that ran, from `position` on."""
+
+    def definitions(self, data: bytes, first: int, position: int) -> None:
+        """Blocks that were made: u32 number, u32 size, u64 pc, cs_base, u32 flags, cflags, u64 raw position, u64 bytes that
+        follow, padded to 8."""
+
+    def events(self, data: bytes, first: int, position: int) -> None:
+        """Eight u64 each: raw position, time, kind | vector << 8, error code, CR2, RIP, CS | hflags << 32, CS base."""
+
+
 class Engine(Protocol):
     """A processor with its memory.  Times are ns of virtual time since power-on."""
 
@@ -156,6 +173,9 @@ class Engine(Protocol):
 
     def techniques(self) -> dict[str, Any]:
         """What makes this engine faster, by name: on or off, or how much it does.  No part of the state."""
+
+    def record(self, sink: Sink | None) -> None:
+        """Record every block and event from here on, or no more (None).  Between runs.  Raises EngineError."""
 
     def save(self) -> dict[str, Any]:
         """Every register in architectural terms, and the time; portable between processes and engines."""

@@ -24,9 +24,10 @@ from emu.cpu.unicorn.callbacks import Callbacks
 from emu.cpu.unicorn.code import Code, Patches
 from emu.cpu.unicorn.memory import Memory
 from emu.cpu.unicorn.models import MODELS, hide_features
+from emu.cpu.unicorn.recorder import Recorder
 from emu.cpu.unicorn.registers import Registers
 from emu.cpu.unicorn.views import Views
-from emu.engine import Costs, EngineError, Space, Stop
+from emu.engine import Costs, EngineError, Sink, Space, Stop
 
 TRANSLATIONS = 128 << 20            # bytes of host code; a full buffer is emptied
 INTERRUPT_HARD, KICK = at.INTERRUPT_HARD, m.KICK
@@ -46,6 +47,7 @@ class UnicornEngine:
         self._sealed = False
         self._failure: BaseException | None = None
         self._nmi, self._a20, self._skipped, self._slack = 0, 1, 0, self.costs.block - 1
+        self._recorder: Recorder | None = None
         self._memory = Memory(memory)
         self._views = Views(self._memory)
         self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64, MODELS[model])
@@ -91,7 +93,7 @@ class UnicornEngine:
     def attach(self, ports: Space, mmio: Space, acknowledge: Callable[[], int],
                expired: Callable[[], bool] = lambda: True) -> None:
         self._mmio = mmio
-        self._words[m.EXPIRED >> 3] = self._callbacks.ask(expired, self._code)
+        self._words[m.EXPIRED >> 3] = self._callbacks.ask(lambda: self._expired(expired), self._code)
         thunks.install(self._handle, self._class, self._box.address, self._views, self._code, "pages" not in self._layer.on,
                        *self._callbacks.ports(ports), self._callbacks.ask(acknowledge, self._code))
 
@@ -179,7 +181,14 @@ class UnicornEngine:
     def now(self) -> int:
         return (self._words[1] - self._budget[0]) & NOW                 # END - budget
 
+    def _expired(self, expired: Callable[[], bool]) -> bool:
+        if self._recorder:
+            self._recorder.drain()
+        return expired()
+
     def due(self, time: int) -> None:
+        if self._recorder:
+            time = min(time, self.now() + self._recorder.room())
         words, end = self._words, time + self._slack
         self._budget[0] += end - words[1]
         words[1] = end
@@ -253,6 +262,20 @@ class UnicornEngine:
         """What of fast/ is on, and how many blocks each rewriter has edited and left."""
         return self._layer.report()
 
+    def record(self, sink: Sink | None) -> None:
+        recorder, self._recorder = self._recorder, None
+        if recorder:
+            recorder.stop()
+        if sink is not None and "budget" not in self._layer.on:
+            raise EngineError("recording needs the technique `budget`: set EMU_FAST so that it is on")
+        self._uc.ctl_flush_tb()                                         # every block is made anew, with a stub or without
+        self._memory.forget()
+        if recorder:
+            recorder.close()
+        if sink is not None:
+            near = at.read_u64(at.read_u64(self._handle + at.UC_TCG) + at.TCG_EPILOGUE)
+            self._recorder = Recorder(self._env, self._box, near, self.costs.block, sink)
+
     # -- snapshots
 
     def counters(self) -> dict[str, Any]:
@@ -287,6 +310,8 @@ class UnicornEngine:
 
     def close(self) -> None:
         if self._handle:
+            if self._recorder:
+                self.record(None)
             self._handle = 0
             self._uc._Uc__finalizer()
             PATCHES.release()

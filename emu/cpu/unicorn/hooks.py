@@ -14,7 +14,9 @@ from emu.cpu.unicorn.layout import (
     BUDGET,
     CPU_ENV,
     CPU_EXCEPTION_INDEX,
+    CR,
     EFLAGS,
+    EIP,
     ERROR_CODE,
     EXCEPTION_IS_INT,
     HF2_NMI,
@@ -26,9 +28,69 @@ from emu.cpu.unicorn.layout import (
     INTERRUPT_HARD,
     INTERRUPT_NMI,
     INTERRUPT_SMI,
+    SEGMENT_SIZE,
+    SEGS,
+    TRACE_AT,
     UC_CPU,
     symbol,
 )
+
+EVENT_EXCEPTION, EVENT_SOFTWARE, EVENT_INTERRUPT, EVENT_CONTROL, EVENT_MSR = 1, 2, 3, 4, 5
+
+
+def event(kind: int, label: str, fields: str = "") -> str:
+    """Keep an event for the recorder, if it wants any (recorder.py): rbx is the CPUState, all but rbx and RSI may change.
+
+    `fields` fills what is the event's own, with r9 = the event.
+    """
+    return f"""
+        cmp qword ptr [rax + {m.EVENT:#x}], 0x0
+        je {label}
+        mov r9, [rax + {m.EVENT_AT:#x}]
+        cmp r9, [rax + {m.EVENT_END:#x}]
+        jb {label}_room
+        push rax
+        push rsi
+        push rsi
+        call [rax + {m.DRAIN:#x}]
+        pop rsi
+        pop rsi
+        pop rax
+        mov r9, [rax + {m.EVENT_AT:#x}]
+    {label}_room:
+        mov rdx, [rbx + {CPU_ENV + TRACE_AT:#x}]
+        mov [r9], rdx
+        mov rdx, [rax + {m.END:#x}]
+        sub rdx, [rbx + {CPU_ENV + BUDGET:#x}]
+        mov [r9 + 0x8], rdx
+        mov edx, esi
+        shl edx, 0x8
+        or edx, {kind:#x}
+        mov [r9 + 0x10], rdx
+        mov edx, [rbx + {CPU_ENV + ERROR_CODE:#x}]
+        mov [r9 + 0x18], rdx
+        mov rdx, [rbx + {CPU_ENV + CR + 16:#x}]
+        mov [r9 + 0x20], rdx
+        mov rdx, [rbx + {CPU_ENV + EIP:#x}]
+        mov [r9 + 0x28], rdx
+        mov edx, [rbx + {CPU_ENV + SEGS + SEGMENT_SIZE:#x}]
+        mov [r9 + 0x30], rdx
+        mov edx, [rbx + {CPU_ENV + HFLAGS:#x}]
+        mov [r9 + 0x34], edx
+        mov rdx, [rbx + {CPU_ENV + SEGS + SEGMENT_SIZE + 8:#x}]
+        mov [r9 + 0x38], rdx
+        {fields}
+        add qword ptr [rax + {m.EVENT_AT:#x}], 0x40
+    {label}:
+    """
+
+
+_SOFTWARE = f"""
+        cmp dword ptr [rbx + {CPU_ENV + EXCEPTION_IS_INT:#x}], 0x0
+        je told_kind
+        inc qword ptr [r9 + 0x10]
+    told_kind:
+"""         # EVENT_EXCEPTION becomes EVENT_SOFTWARE
 
 
 def deliver_exception(box: int) -> str:
@@ -64,6 +126,7 @@ def deliver_exception(box: int) -> str:
         or ecx, edx
         mov [rbx + {CPU_ENV + ERROR_CODE:#x}], ecx
     first:
+        {event(EVENT_EXCEPTION, "told", _SOFTWARE)}
         mov qword ptr [rax + {m.DELIVERING:#x}], 0x2
         mov edx, {m.EXCEPTIONS:#x}
         cmp dword ptr [rbx + {CPU_ENV + EXCEPTION_IS_INT:#x}], 0x0
@@ -115,6 +178,7 @@ def take_interrupt(box: int, acknowledge: int, original: int) -> str:
         call rax
         movzx esi, al
         mov rax, {box:#x}
+        {event(EVENT_INTERRUPT, "told")}
         inc qword ptr [rax + rsi*8 + {m.INTERRUPTS:#x}]
         mov qword ptr [rax + {m.DELIVERING:#x}], 0x2
         mov rdx, [rax + {m.INTERRUPT_NS:#x}]

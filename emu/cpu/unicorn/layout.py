@@ -28,6 +28,7 @@ INTERRUPT_HARD, INTERRUPT_SMI, INTERRUPT_NMI = 2, 0x40, 0x200
 
 # CPUX86State
 BUDGET = -8                     # padding before it, which nobody uses: see mailbox.py
+TRACE_AT = -0x48                # padding, too: where the next block leaves its number, see fast/record.py
 REGS = 0
 EIP = 0x80
 EFLAGS = 0x88

@@ -32,6 +32,9 @@ PORT_IN, PORT_OUT, MMIO_IN, MMIO_OUT, LATE = 0x720, 0x728, 0x730, 0x738, 0x20
 GENERATION, PENDING = 0x760, 0x768      # which answers count; whether something was kept for Python
 RING_AT, RING_END, RING_KEY, SEGMENT_AT, SEGMENT_END = 0x770, 0x778, 0x780, 0x788, 0x790
 ERROR, RAISED = 0x798, 0x7B0            # what a function of Python has raised (three words), and who is told
+# recorder.py and fast/record.py.  RECORD: whether blocks leave their numbers; EVENT: whether events are kept
+RECORD, NUMBER, RECORDED, LAST_BLOCK, STUBS, STUB_AT = 0x200, 0x208, 0x210, 0x218, 0x220, 0x228
+DEFINE_AT, DEFINE_END, EVENT, EVENT_AT, EVENT_END, DRAIN = 0x230, 0x238, 0x240, 0x248, 0x250, 0x258
 MATCHED = 0x100                 # two counters for each rewriter of blocks: blocks rewritten, blocks left
 INTERRUPTS, EXCEPTIONS, SOFTWARE = 0x800, 0x1000, 0x1800        # 256 counters each, by vector
 

@@ -33,17 +33,18 @@ from types import ModuleType
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.build import KNOWN, NAME, WANTED
 from emu.cpu.unicorn.code import Code, Patches
-from emu.cpu.unicorn.fast import branches, budget, editor, entries, huge, lookup, pages, pause, ports, sse, strings, tlb
+from emu.cpu.unicorn.fast import branches, budget, editor, entries, huge, lookup, pages, pause, ports, record, sse, strings
+from emu.cpu.unicorn.fast import tlb
 from emu.cpu.unicorn.fast.editor import Site
 from emu.cpu.unicorn.layout import TCG_EPILOGUE, UC_TCG, read_u64
 from emu.cpu.unicorn.memory import Memory, host_address
 from emu.engine import EngineError
 
 REWRITERS: dict[str, ModuleType] = {
-    "budget": budget, "lookup": lookup, "strings": strings, "branches": branches, "pages": pages,
+    "budget": budget, "lookup": lookup, "strings": strings, "branches": branches, "record": record, "pages": pages,
 }
 NEEDS = {"strings": "budget", "mmio": "ports"}
-NAMES = (*REWRITERS, "tlb", "huge", "tsc", "pause", "ports", "mmio", "sse")
+NAMES = (*(name for name in REWRITERS if name != "record"), "tlb", "huge", "tsc", "pause", "ports", "mmio", "sse")
 PATCHES = Patches({**entries.ENTRIES, **pause.ENTRIES, **ports.entries(), **sse.ENTRIES}, editor.SLOTS)
 
 
@@ -118,7 +119,8 @@ def _install(handle: int, env: int, box: m.Mailbox, memory: Memory, on: frozense
         tlb.enlarge(env)
     site = Site(box.costs.block, code, box.address, memory.address, memory.pages,
                 host_address(memory.code_map), host_address(memory.epochs))
-    wanted = [(name, module) for name, module in REWRITERS.items() if name in on]
+    wanted = [(name, module) for name, module in REWRITERS.items()
+              if name in on or (name == "record" and "budget" in on)]
     if wanted:
         words[m.EDITOR >> 3] = editor.assemble(site, wanted, list(REWRITERS))
     return Layer(on, code, box)

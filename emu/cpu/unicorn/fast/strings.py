@@ -18,6 +18,7 @@ Gain: rep movsd 0.04 of the time; the boot 0.98.
 
 from __future__ import annotations
 
+from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.fast.editor import Site, spent
 from emu.cpu.unicorn.layout import (
     BUDGET,
@@ -32,6 +33,7 @@ from emu.cpu.unicorn.layout import (
     TLB,
     TLB_ADDEND,
     TLB_WRITE,
+    TRACE_AT,
     symbol,
 )
 
@@ -66,6 +68,23 @@ def _source_page(bits: int) -> str:
         cmova r11d, ecx
         mov r10, rsi
         add r10, [rax + {TLB_ADDEND:#x}]
+    """
+
+
+def _record(site: Site) -> str:
+    """Leave the number of the block once for each of R11 elements, see record.py."""
+    return f"""
+        mov rax, {site.box + m.RECORD:#x}
+        cmp qword ptr [rax], 0x0
+        je counted
+        mov eax, [rax + {m.RECORDED - m.RECORD:#x}]
+        mov rdx, rdi
+        mov rdi, [rbp - {-TRACE_AT:#x}]
+        mov rcx, r11
+        rep stosd
+        mov [rbp - {-TRACE_AT:#x}], rdi
+        mov rdi, rdx
+    counted:
     """
 
 
@@ -130,6 +149,7 @@ def bulk(site: Site, move: bool, shift: int, bits: int) -> str:
         jb done
         imul rcx, r11, {site.cost:#x}
         sub [rbp + {BUDGET}], rcx
+        {_record(site)}
         add rdi, [r9 + {TLB_ADDEND:#x}]
         {"mov rsi, r10" if move else "mov rax, [rbp]"}
         mov rcx, r11

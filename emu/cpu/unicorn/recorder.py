@@ -1,0 +1,115 @@
+"""The recorder of blocks and events: native rings, emptied whenever Python has its turn.
+
+Blocks leave their numbers by stubs of their own (fast/record.py); exceptions, interrupts, and writes to control and
+model-specific registers leave events (hooks.event); a sink takes all three streams (emu.engine.Sink).  The ring of numbers
+is the sink's own memory, so nothing is copied: when a segment has no room for a further slice, the sink gives the next one.
+Recording changes no run: what it adds charges nothing, and a slice that is cut shorter is only cut.
+
+An event is eight words: position (how many blocks had begun), time, kind | vector << 8, error code, CR2, RIP, CS selector |
+hflags << 32, CS base.  Of a block's definition the position is where the first entry of it can lie.
+"""
+
+from __future__ import annotations
+
+import mmap
+
+from emu.cpu.unicorn import library
+from emu.cpu.unicorn import mailbox as m
+from emu.cpu.unicorn.code import Code
+from emu.cpu.unicorn.fast.record import LARGEST
+from emu.cpu.unicorn.layout import TRACE_AT, read_u64, write_u64
+from emu.cpu.unicorn.memory import host_address
+from emu.engine import Sink
+
+STUBS = 64 << 20                # bytes of address space: each block's host code is longer than its stub
+DEFINITIONS = 1 << 20
+EVENTS, EVENT = 1 << 14, 64     # events, and the bytes of one
+NUMBER = 4                      # bytes of a block's number
+MARGIN = 4096                   # numbers: blocks that run on credit
+
+
+class Recorder:
+    """Records one machine from `start` to `stop`, between runs."""
+
+    def __init__(self, env: int, box: m.Mailbox, near: int, cost: int, sink: Sink) -> None:
+        self._env, self._box, self._words, self._cost, self._sink = env, box, box.words, cost, sink
+        self._stubs = Code(STUBS, near=near)
+        self._rings = mmap.mmap(-1, DEFINITIONS + LARGEST + EVENTS * EVENT, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._view = memoryview(self._rings)
+        self._definitions = host_address(self._rings)
+        self._events = self._definitions + DEFINITIONS + LARGEST
+        self._drain = library.ASK(self._full)
+        self.position = 0                       # of the first number of the segment
+        words = self._words
+        words[m.STUBS >> 3] = words[m.STUB_AT >> 3] = self._stubs.address
+        words[m.DEFINE_AT >> 3] = self._definitions
+        words[m.DEFINE_END >> 3] = self._definitions + DEFINITIONS + LARGEST
+        words[m.EVENT_AT >> 3], words[m.EVENT_END >> 3] = self._events, self._events + EVENTS * EVENT
+        words[m.DRAIN >> 3] = library.address(self._drain)
+        words[m.LAST_BLOCK >> 3] = words[m.NUMBER >> 3] = 0
+        self._take()
+        words[m.RECORD >> 3] = words[m.EVENT >> 3] = 1
+
+    def _take(self) -> None:
+        """The sink's next segment."""
+        self._segment = self._sink.segment()
+        self._first = host_address(self._segment)
+        self._last = self._first + len(self._segment)
+        write_u64(self._env + TRACE_AT, self._first)
+
+    @property
+    def now(self) -> int:
+        """How many blocks have begun."""
+        return self.position + (read_u64(self._env + TRACE_AT) - self._first) // NUMBER
+
+    def room(self) -> int:
+        """ns that the guest may run before the next look."""
+        room = (self._last - read_u64(self._env + TRACE_AT)) // NUMBER - MARGIN
+        if room < MARGIN:
+            self.drain(True)
+            room = (self._last - self._first) // NUMBER - MARGIN
+        return room * self._cost
+
+    def _full(self) -> int:
+        self._definitions_out()
+        self._events_out()
+        return 0
+
+    def drain(self, all_of_it: bool = False) -> None:
+        """Give the sink what there is; numbers only when a segment is full, or `all_of_it`."""
+        self._definitions_out()
+        self._events_out()
+        at = read_u64(self._env + TRACE_AT)
+        if all_of_it and at > self._first:
+            count = (at - self._first) // NUMBER
+            self._sink.blocks(self.position, count)
+            self.position += count
+            self._take()
+
+    def _definitions_out(self) -> None:
+        words, start = self._words, self._definitions
+        end = words[m.DEFINE_AT >> 3]
+        if end > start:
+            self._sink.definitions(bytes(self._view[:end - start]), self._first, self.position)
+            words[m.DEFINE_AT >> 3] = start
+
+    def _events_out(self) -> None:
+        words, start = self._words, self._events
+        end = words[m.EVENT_AT >> 3]
+        if end > start:
+            base = start - self._definitions
+            self._sink.events(bytes(self._view[base:base + end - start]), self._first, self.position)
+            words[m.EVENT_AT >> 3] = start
+
+    def stop(self) -> None:
+        """Give out everything; the caller has every block made anew before the stubs go."""
+        self.drain(True)
+        self._words[m.RECORD >> 3] = self._words[m.EVENT >> 3] = 0
+        write_u64(self._env + TRACE_AT, 0)
+
+    def close(self) -> None:
+        """After `stop`, and after the translations are gone."""
+        self._stubs.close()
+        del self._segment
+        self._view.release()
+
