@@ -16,6 +16,7 @@ from emu.device import VALUE, Device, Native, Reg, Window
 
 Reader = Callable[[], int]
 Writer = Callable[[int], None]
+Observer = Callable[[str, int, int, str], Callable[[int], None]]
 
 CACHED = 1 << 16            # entries; a guest that scans an address space must not fill the host's memory
 
@@ -52,12 +53,31 @@ class Bus:
         self.spans: list[tuple[int, int, tuple[Device, str, int]]] = []     # first, length, who has what is left there
         self.places: dict[tuple[Device, str], int] = {}
         self.absent: dict[int, str] = {}
-        self.read = Table(self._reader)
-        self.write = Table(self._writer)
+        self.read = Table(self._read)
+        self.write = Table(self._write)
+        self.pieces = Table(self._writer)           # of writes that meet several registers
         self.unclaimed = unclaimed or (lambda access, address, size: None)
         self.grain = grain
         self.told: set[tuple[str, int]] = set()
         self.on_rewire: list[Callable[[], None]] = []
+        self.observer: Observer | None = None
+
+    def observe(self, observer: Observer | None) -> None:
+        """Ask `observer(access, address, size, name)` for a function that is told the value of each such access, from the
+        next one on.  While there is one, all accesses are served here."""
+        self.observer = observer
+        self.rewire()
+
+    def named(self, address: int, size: int, access: str) -> str:
+        """What an access meets, as chip.REGISTER, or nothing."""
+        if (whole := self._whole(address, size, access)) is not None:
+            return f"{whole[0].name}.{whole[1].name}"
+        if (window := self._window(address, size)) is not None:
+            return f"{window[0].name}.{window[1].name}"
+        if (claim := self._claim(address)) is None:
+            return self.absent.get(address, "")
+        reg = claim[0].register(claim[1], address - claim[2], access)
+        return f"{claim[0].name}.{reg.name}" if reg else claim[0].name
 
     def place(self, device: Device, block: str, base: int, length: int = 0, yields: bool = False) -> None:
         """Let `device` answer for the registers of `block` from `base` on, and for all of `length` bytes.
@@ -107,11 +127,14 @@ class Bus:
         """Decode anew from the next access on."""
         self.read.clear()
         self.write.clear()
+        self.pieces.clear()
         for rewire in self.on_rewire:
             rewire()
 
     def native(self, address: int, size: int, access: str) -> Native | None:
         """What an engine may do by itself at an access, from its first one on until `on_rewire`."""
+        if self.observer is not None:
+            return None
         whole = self._whole(address, size, access)
         if whole is not None:
             return whole[0].native(whole[1], access)
@@ -133,7 +156,8 @@ class Bus:
     def empty(self, address: int, length: int) -> bool:
         """Whether nobody claims any of these addresses: reads give all ones there, until `on_rewire`."""
         end = address + length
-        return (not any(first < end and address < first + window.length for first, _, window in self.windows)
+        return (self.observer is None
+                and not any(first < end and address < first + window.length for first, _, window in self.windows)
                 and not any(first < end and address < first + length for first, length, _ in self.spans)
                 and self.claims.keys().isdisjoint(range(address, end))
                 and not any(address <= entry >> 4 < end for entry in self.whole))
@@ -165,6 +189,31 @@ class Bus:
         device, block, base = claim
         reg = device.register(block, address - base, access)
         return device, reg, address - base - (reg.offset if reg else 0)
+
+    def _read(self, address: int, size: int) -> Reader:
+        reader = self._reader(address, size)
+        if self.observer is None:
+            return reader
+        tell = self.observer("r", address, size, self.named(address, size, "r"))
+
+        def read() -> int:
+            value = reader()
+            tell(value)
+            return value
+
+        return read
+
+    def _write(self, address: int, size: int) -> Writer:
+        writer = self._writer(address, size)
+        if self.observer is None:
+            return writer
+        tell = self.observer("w", address, size, self.named(address, size, "w"))
+
+        def write(value: int) -> None:
+            tell(value)
+            writer(value)
+
+        return write
 
     def _reader(self, address: int, size: int) -> Reader:
         if (whole := self._whole(address, size, "r")) is not None:
@@ -227,7 +276,7 @@ class Bus:
             done += width
         if not claimed:
             return drop
-        table = self.write
+        table = self.pieces
 
         def write(value: int) -> None:
             for entry, right, mask in pieces:

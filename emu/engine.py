@@ -177,6 +177,10 @@ class Engine(Protocol):
     def record(self, sink: Sink | None) -> None:
         """Record every block and event from here on, or no more (None).  Between runs.  Raises EngineError."""
 
+    def note(self, kind: int, name: int, size: int, value: int, address: int) -> None:
+        """An event of the machine's own, among those of the processor: raw position, time, kind | name << 8, size, value, 0,
+        address, 0."""
+
     def save(self) -> dict[str, Any]:
         """Every register in architectural terms, and the time; portable between processes and engines."""
 

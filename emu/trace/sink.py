@@ -6,6 +6,7 @@ and the recorder waits only when all of them are full.  The memory is bounded wh
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import os
@@ -54,7 +55,7 @@ class Sink:
             os.close(memory)
         self._free, self._now = list(range(SEGMENTS)), 0
         self.failure: str | None = None             # the writer's last word: the guest goes on, unrecorded
-        self._names: dict[tuple[str, ...], int] = {}
+        self._names: dict[str, int] = {}
         self._say(layout.META, json.dumps(meta).encode())
 
     # -- what the recorder calls
@@ -75,6 +76,14 @@ class Sink:
 
     def events(self, data: bytes, first: int, position: int) -> None:
         self._say(layout.EVENTS, data, position * layout.NUMBER - first)
+
+    def name(self, text: str) -> int:
+        """The number by which events know a name."""
+        number = self._names.get(text)
+        if number is None:
+            number = self._names[text] = len(self._names)
+            self._say(layout.NAMES, text.encode())
+        return number
 
     # -- the writer
 
@@ -109,12 +118,9 @@ class Sink:
     def close(self, meta: Mapping[str, Any] | None = None) -> None:
         """Wait until all is written.  Raises TraceError if it was not."""
         self._say(layout.CLOSE, json.dumps(meta or {}).encode())
-        for pipe in (self._child.stdin, self._child.stdout):
-            if pipe and pipe is self._child.stdin:
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    pass
+        assert self._child.stdin
+        with contextlib.suppress(BrokenPipeError):
+            self._child.stdin.close()
         assert self._child.stderr and self._child.stdout
         said = self._child.stderr.read().decode(errors="replace").strip().splitlines()
         if self._child.wait() and self.failure is None:

@@ -35,6 +35,7 @@ class Writer:
         self.doubled = False
         self.code: list[tuple[Any, ...]] = []
         self.happened: list[bytes] = []
+        self.names: list[str] = []
         self.looked = time.monotonic()
 
     def definitions(self, data: bytes, base: int) -> None:
@@ -83,14 +84,17 @@ class Writer:
             self.code.clear()
         if self.happened:
             words = np.frombuffer(b"".join(self.happened), dtype=np.uint64).reshape(-1, 8)
-            kinds = [layout.KINDS.get(kind, str(kind)) for kind in range(256)]
-            kind, cs = words[:, 2], words[:, 6]
+            kind, names = words[:, 2] & np.uint64(0xFF), (words[:, 2] >> np.uint64(8) & np.uint64(0xFFFFFF)).astype(np.uint32)
+            ours = kind >= layout.ACCESSES                  # what Python has told: name, size, value, address
+            cs = np.where(ours, 0, words[:, 6])
             self.part("events", pl.DataFrame({
                 "position": words[:, 0], "time": words[:, 1],
-                "kind": pl.Series(np.asarray(kinds, dtype=object)[(kind & np.uint64(0xFF)).astype(np.intp)], dtype=pl.String),
-                "vector": (kind >> np.uint64(8) & np.uint64(0xFFFFFF)).astype(np.uint32),
-                "error": words[:, 3].astype(np.uint32), "cr2": words[:, 4], "rip": words[:, 5],
-                "cs": (cs & np.uint64(0xFFFF)).astype(np.uint16), "cs_base": words[:, 7],
+                "kind": _chosen(kind, [layout.KINDS.get(i, str(i)) for i in range(256)]),
+                "name": _chosen(np.where(ours, names, len(self.names)), [*self.names, ""]),
+                "vector": np.where(ours, 0, names), "error": np.where(ours, 0, words[:, 3]).astype(np.uint32),
+                "address": np.where(ours, words[:, 6], words[:, 4]), "size": np.where(ours, words[:, 3], 0).astype(np.uint8),
+                "value": np.where(ours, words[:, 4], 0), "rip": np.where(ours, 0, words[:, 5]),
+                "cs": (cs & np.uint64(0xFFFF)).astype(np.uint16), "cs_base": np.where(ours, 0, words[:, 7]),
                 "flags": (cs >> np.uint64(32)).astype(np.uint32),
                 "cpl": (cs >> np.uint64(32) & np.uint64(3)).astype(np.uint8),
             }), int(words[0, 0]))
@@ -127,6 +131,8 @@ class Writer:
                 self.definitions(data, position)
             elif letter == layout.EVENTS:
                 self.events(data, position)
+            elif letter == layout.NAMES:
+                self.names.append(data.decode())
             elif letter == layout.META:
                 self.meta.update(json.loads(data))
                 self.tell()
@@ -138,6 +144,11 @@ class Writer:
                 self.tell()
         self.flush()
         self.tell()
+
+
+def _chosen(indexes: np.ndarray[Any, Any], texts: list[str]) -> pl.Series:
+    """A column of texts by their indexes."""
+    return pl.Series(texts, dtype=pl.String).gather(pl.Series(indexes.astype(np.uint32)))
 
 
 def main() -> int:

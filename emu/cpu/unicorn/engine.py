@@ -274,7 +274,11 @@ class UnicornEngine:
             recorder.close()
         if sink is not None:
             near = at.read_u64(at.read_u64(self._handle + at.UC_TCG) + at.TCG_EPILOGUE)
-            self._recorder = Recorder(self._env, self._box, near, self.costs.block, sink)
+            self._recorder = Recorder(self._env, self._box, near, self.costs.block, sink, self.now)
+
+    def note(self, kind: int, name: int, size: int, value: int, address: int) -> None:
+        if self._recorder:
+            self._recorder.note(kind, name, size, value, address)
 
     # -- snapshots
 

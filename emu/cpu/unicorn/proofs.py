@@ -93,6 +93,7 @@ def check_structures(uc: int) -> tuple[int, int]:
         "uc": peek_u64(cpu + at.CPU_UC) == uc,
         "env": peek_u64(cpu + 0x128) == cpu + at.CPU_ENV,
         "budget": peek_u64(cpu + at.CPU_ENV + at.BUDGET) == 0,
+        "trace": peek_u64(cpu + at.CPU_ENV + at.TRACE_AT) == 0,
         "opaque": peek_u64(cpu + at.CPU_OPAQUE) == 0,
         "tlb": peek_u64(cpu + at.CPU_ENV + at.TLB) == at.TLB_MASK,
         "class": symbol("x86_cpu_exec_interrupt_x86_64").to_bytes(8, "little") in slots,

@@ -12,6 +12,8 @@ hflags << 32, CS base.  Of a block's definition the position is where the first 
 from __future__ import annotations
 
 import mmap
+import struct
+from collections.abc import Callable
 
 from emu.cpu.unicorn import library
 from emu.cpu.unicorn import mailbox as m
@@ -24,6 +26,8 @@ from emu.engine import Sink
 STUBS = 64 << 20                # bytes of address space: each block's host code is longer than its stub
 DEFINITIONS = 1 << 20
 EVENTS, EVENT = 1 << 14, 64     # events, and the bytes of one
+_EVENT = struct.Struct("<8Q")
+_ALL = (1 << 64) - 1
 NUMBER = 4                      # bytes of a block's number
 MARGIN = 4096                   # numbers: blocks that run on credit
 
@@ -31,8 +35,9 @@ MARGIN = 4096                   # numbers: blocks that run on credit
 class Recorder:
     """Records one machine from `start` to `stop`, between runs."""
 
-    def __init__(self, env: int, box: m.Mailbox, near: int, cost: int, sink: Sink) -> None:
-        self._env, self._box, self._words, self._cost, self._sink = env, box, box.words, cost, sink
+    def __init__(self, env: int, box: m.Mailbox, near: int, cost: int, sink: Sink,
+                 now: Callable[[], int]) -> None:
+        self._env, self._words, self._cost, self._sink, self._now = env, box.words, cost, sink, now
         self._stubs = Code(STUBS, near=near)
         self._rings = mmap.mmap(-1, DEFINITIONS + LARGEST + EVENTS * EVENT, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._view = memoryview(self._rings)
@@ -57,11 +62,6 @@ class Recorder:
         self._last = self._first + len(self._segment)
         write_u64(self._env + TRACE_AT, self._first)
 
-    @property
-    def now(self) -> int:
-        """How many blocks have begun."""
-        return self.position + (read_u64(self._env + TRACE_AT) - self._first) // NUMBER
-
     def room(self) -> int:
         """ns that the guest may run before the next look."""
         room = (self._last - read_u64(self._env + TRACE_AT)) // NUMBER - MARGIN
@@ -69,6 +69,17 @@ class Recorder:
             self.drain(True)
             room = (self._last - self._first) // NUMBER - MARGIN
         return room * self._cost
+
+    def note(self, kind: int, name: int, size: int, value: int, address: int) -> None:
+        """An event that Python has seen."""
+        words = self._words
+        at = words[m.EVENT_AT >> 3]
+        if at >= words[m.EVENT_END >> 3]:
+            self._full()
+            at = words[m.EVENT_AT >> 3]
+        _EVENT.pack_into(self._rings, at - self._definitions, read_u64(self._env + TRACE_AT), self._now(), kind | name << 8,
+                         size, value & _ALL, 0, address & _ALL, 0)
+        words[m.EVENT_AT >> 3] = at + EVENT
 
     def _full(self) -> int:
         self._definitions_out()

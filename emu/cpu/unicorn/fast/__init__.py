@@ -33,8 +33,21 @@ from types import ModuleType
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.build import KNOWN, NAME, WANTED
 from emu.cpu.unicorn.code import Code, Patches
-from emu.cpu.unicorn.fast import branches, budget, editor, entries, huge, lookup, pages, pause, ports, record, sse, strings
-from emu.cpu.unicorn.fast import tlb
+from emu.cpu.unicorn.fast import (
+    branches,
+    budget,
+    editor,
+    entries,
+    huge,
+    lookup,
+    pages,
+    pause,
+    ports,
+    record,
+    sse,
+    strings,
+    tlb,
+)
 from emu.cpu.unicorn.fast.editor import Site
 from emu.cpu.unicorn.layout import TCG_EPILOGUE, UC_TCG, read_u64
 from emu.cpu.unicorn.memory import Memory, host_address
