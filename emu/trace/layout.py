@@ -16,7 +16,7 @@ EVENT = struct.Struct("<8Q")
 NUMBER = 4                              # bytes
 META_FILE = "meta.json"
 CF_COUNT, CF_NOCACHE = 0x7FFF, 0x10000          # of cflags, see emu/cpu/unicorn/layout.py
-SINGLE = 1                              # CF_COUNT of a block that is one instruction, by which a block that changed itself goes on
+SINGLE = 1                              # CF_COUNT of the one instruction by which a block that changed itself goes on
 KINDS = {1: "exception", 2: "software interrupt", 3: "interrupt", 4: "control register", 5: "msr", 6: "port read",
          7: "port write", 8: "memory read", 9: "memory write", 10: "pin", 11: "alarm", 12: "reset", 13: "console"}
 ACCESSES = 6                            # from this kind on, Python has told the event

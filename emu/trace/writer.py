@@ -84,14 +84,14 @@ class Writer:
             self.code.clear()
         if self.happened:
             words = np.frombuffer(b"".join(self.happened), dtype=np.uint64).reshape(-1, 8)
-            kind, names = words[:, 2] & np.uint64(0xFF), (words[:, 2] >> np.uint64(8) & np.uint64(0xFFFFFF)).astype(np.uint32)
+            kind, which = words[:, 2] & np.uint64(0xFF), (words[:, 2] >> np.uint64(8) & np.uint64(0xFFFFFF)).astype(np.uint32)
             ours = kind >= layout.ACCESSES                  # what Python has told: name, size, value, address
             cs = np.where(ours, 0, words[:, 6])
             self.part("events", pl.DataFrame({
                 "position": words[:, 0], "time": words[:, 1],
                 "kind": _chosen(kind, [layout.KINDS.get(i, str(i)) for i in range(256)]),
-                "name": _chosen(np.where(ours, names, len(self.names)), [*self.names, ""]),
-                "vector": np.where(ours, 0, names), "error": np.where(ours, 0, words[:, 3]).astype(np.uint32),
+                "name": _chosen(np.where(ours, which, len(self.names)), [*self.names, ""]),
+                "vector": np.where(ours, 0, which), "error": np.where(ours, 0, words[:, 3]).astype(np.uint32),
                 "address": np.where(ours, words[:, 6], words[:, 4]), "size": np.where(ours, words[:, 3], 0).astype(np.uint8),
                 "value": np.where(ours, words[:, 4], 0), "rip": np.where(ours, 0, words[:, 5]),
                 "cs": (cs & np.uint64(0xFFFF)).astype(np.uint16), "cs_base": np.where(ours, 0, words[:, 7]),

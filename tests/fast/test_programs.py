@@ -127,7 +127,7 @@ def test_2000_programs_run_as_on_QEMU(first: int) -> None:
 
 def test_the_programs_reach_every_rewriter() -> None:
     """Else the tests above would compare nothing."""
-    matched = dict.fromkeys(REWRITERS, 0)
+    matched = dict.fromkeys(REWRITERS.keys() & set(NAMES), 0)
     for seed in range(20):
         machine = Machine(program(seed).image(), "all")
         machine.run()

@@ -24,8 +24,9 @@ from emu.cpu.unicorn.callbacks import Callbacks
 from emu.cpu.unicorn.code import Code, Patches
 from emu.cpu.unicorn.memory import Memory
 from emu.cpu.unicorn.models import MODELS, hide_features
-from emu.cpu.unicorn.recorder import Recorder
+from emu.cpu.unicorn.recorder import STUBS, Recorder
 from emu.cpu.unicorn.registers import Registers
+from emu.cpu.unicorn.room import hold, room
 from emu.cpu.unicorn.views import Views
 from emu.engine import Costs, EngineError, Sink, Space, Stop
 
@@ -53,7 +54,8 @@ class UnicornEngine:
         self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64, MODELS[model])
         self._uc.ctl_set_tcg_buffer_size(TRANSLATIONS)
         self._uc.ctl_exits_enabled(True)            # with no exits set, `until` is ignored
-        self._uc.reg_read(x86_const.UC_X86_REG_RAX)             # any such call makes the library build the processor
+        with room(TRANSLATIONS + (4 << 20)):
+            self._uc.reg_read(x86_const.UC_X86_REG_RAX)         # any such call makes the library build the processor
         self._handle = self._uc._uch.value
         self._cpu, self._class = proofs.check_structures(self._handle)
         self._env = self._cpu + at.CPU_ENV
@@ -272,9 +274,11 @@ class UnicornEngine:
         self._memory.forget()
         if recorder:
             recorder.close()
+            hold()
         if sink is not None:
             near = at.read_u64(at.read_u64(self._handle + at.UC_TCG) + at.TCG_EPILOGUE)
-            self._recorder = Recorder(self._env, self._box, near, self.costs.block, sink, self.now)
+            with room(STUBS):
+                self._recorder = Recorder(self._env, self._box, near, self.costs.block, sink, self.now)
 
     def note(self, kind: int, name: int, size: int, value: int, address: int) -> None:
         if self._recorder:
@@ -318,6 +322,7 @@ class UnicornEngine:
                 self.record(None)
             self._handle = 0
             self._uc._Uc__finalizer()
+            hold()
             PATCHES.release()
             self._layer.close()
             self._callbacks.close()

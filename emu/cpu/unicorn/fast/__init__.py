@@ -51,8 +51,10 @@ from emu.cpu.unicorn.fast import (
 from emu.cpu.unicorn.fast.editor import Site
 from emu.cpu.unicorn.layout import TCG_EPILOGUE, UC_TCG, read_u64
 from emu.cpu.unicorn.memory import Memory, host_address
+from emu.cpu.unicorn.room import room
 from emu.engine import EngineError
 
+CODE = 16 * 4096                    # bytes of a machine's thunks
 REWRITERS: dict[str, ModuleType] = {
     "budget": budget, "lookup": lookup, "strings": strings, "branches": branches, "record": record, "pages": pages,
 }
@@ -116,7 +118,8 @@ def install(handle: int, env: int, box: m.Mailbox, memory: Memory, on: frozenset
 
 def _install(handle: int, env: int, box: m.Mailbox, memory: Memory, on: frozenset[str]) -> Layer:
     epilogue = read_u64(read_u64(handle + UC_TCG) + TCG_EPILOGUE)
-    code = Code(16 * 4096, near=epilogue)
+    with room(CODE):
+        code = Code(CODE, near=epilogue)
     try:
         PATCHES.acquire()
     except EngineError:

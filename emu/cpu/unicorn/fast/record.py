@@ -41,7 +41,7 @@ from emu.cpu.unicorn.layout import (
 )
 
 BUDGET_HEAD, STRING_HEAD = 0xF86D8148, 0xE8        # what the head begins with
-DEFINITION = 48             # bytes before the code: number, size, pc, cs_base, flags, cflags, ring position, bytes that follow
+DEFINITION = 48             # bytes before the code: number, size, pc, cs_base, flags, cflags, position, bytes that follow
 LARGEST = DEFINITION + (1 << 16) + 8
 CALL, BACK = 10, 17         # in a head: its call of `spent` or `bulk`, its end
 

@@ -1,0 +1,53 @@
+"""Address space near the library, kept free for translations and stubs.
+
+Translated code calls the library by near calls where it can, and that is what fast/ looks for.  The kernel gives the highest
+gap that fits, so in a process that has filled the gigabytes below the library with other things (a data frame's arenas, say)
+the translations would lie out of reach: nothing would be wrong, but all of it slow.  So room is reserved when the library is
+loaded, which costs no memory, and given up for the moment in which an engine makes its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from emu.cpu.unicorn.layout import symbol
+
+SIZE, GRAIN = 1 << 30, 2 << 20              # bytes; the kernel aligns large mappings to 2 MiB
+MAP_PRIVATE, MAP_ANONYMOUS, MAP_NORESERVE, MAP_FIXED_NOREPLACE = 0x02, 0x20, 0x4000, 0x100000
+FLAGS = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+_libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_held: set[int] = set()
+_base = (symbol("uc_open") - SIZE) & -GRAIN
+
+
+def hold() -> None:
+    """Reserve what is free of the room: at the library's load, and again when an engine has been closed."""
+    for address in range(_base, _base + SIZE, GRAIN):
+        if address not in _held and _libc.mmap(address, GRAIN, 0, FLAGS | MAP_FIXED_NOREPLACE, -1, 0) == address:
+            _held.add(address)
+
+
+@contextmanager
+def room(size: int) -> Iterator[None]:
+    """What is mapped inside finds `size` bytes of the room in one piece, if there are as many; the rest stays reserved."""
+    wanted = -(-size // GRAIN)
+    for last in sorted(_held, reverse=True):
+        run = range(last - (wanted - 1) * GRAIN, last + 1, GRAIN)
+        if _held.issuperset(run):
+            for address in run:
+                _libc.munmap(address, GRAIN)
+            _held.difference_update(run)
+            break
+    try:
+        yield
+    finally:
+        hold()
+
+
+hold()
