@@ -158,7 +158,7 @@ def test_a_restored_machine_is_recorded_as_the_one_that_went_on(tmp_path):
 
 def test_duckdb_reads_a_trace_as_it_is(tmp_path):
     duckdb = pytest.importorskip("duckdb")
-    trace, _ = recorded("mov cx, 100; again: loop again; cli; hlt", tmp_path / "t")
+    recorded("mov cx, 100; again: loop again; cli; hlt", tmp_path / "t")
     rows = duckdb.sql(f"""
         SELECT c.pc, count(*) AS n FROM '{tmp_path}/t/blocks-*.parquet' b JOIN '{tmp_path}/t/code-*.parquet' c USING (block)
         GROUP BY ALL ORDER BY n DESC LIMIT 1""").fetchall()

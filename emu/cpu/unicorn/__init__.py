@@ -4,6 +4,7 @@
 | ------------- | ----------------------------------------------------------------- | ---
 | engine.py     | the pins, time, run, snapshots of one processor                   |
 | registers.py  | every register by its name in the SDM, live                       | 2 us a register, guest-privileged loads
+| state.py      | a processor as plain values, and back                             | no snapshots
 | models.py     | the processor models, and which CPUID bits are hidden             | the host's random numbers, an APIC
 | memory.py     | RAM and ROM in one arena, shown without copies                    | a copy for each look
 | views.py      | what each physical page shows, changed at any time                | no shadow RAM, VGA window, PCI BAR
@@ -14,6 +15,7 @@
 | layout.py     | every private offset                                              |
 | proofs.py     | proofs that they fit, before anything is written                  | a crash in another build
 | prologue.py   | how much of a function's start may be moved, in another build     | only one wheel would do
+| room.py       | address space near the library for what must lie there            | slow in a process full of other things
 | library.py    | the library's C interface as we call it                           | twice the cost of a callback
 | code.py       | memory for thunks, patches of the library and their end           | foreign engines would run on our time
 |               |                                                                   |
@@ -21,6 +23,8 @@
 | helpers.py    | budget and kick at a block's start, PUSHF, for all engines        | no exact end of a slice
 | privileged.py | SYSCALL, SYSENTER, LTR                                            | no system calls
 | stores.py     | fast stores, ROM, self-modifying code, views: the TLB's entries   | a store 25 times as slow, stale code
+| events.py     | the piece of a thunk that tells the recorder of an event          | no traces
+| recorder.py   | block numbers and events to whoever records                       | no traces
 | thunks.py     | puts the thunks of one machine in their places                    |
 |               |                                                                   |
 | fast/         | twelve techniques, one file and one switch each: see its table    | the boot of Debian takes 1.3 of the time

@@ -16,7 +16,7 @@ import unicorn
 from unicorn import x86_const
 
 from emu.cpu.unicorn import fast as faster
-from emu.cpu.unicorn import helpers, hooks, library, proofs, stores, thunks
+from emu.cpu.unicorn import helpers, hooks, library, proofs, state, stores, thunks
 from emu.cpu.unicorn import layout as at
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.build import WANTED, symbol
@@ -24,7 +24,7 @@ from emu.cpu.unicorn.callbacks import Callbacks
 from emu.cpu.unicorn.code import Code, Patches
 from emu.cpu.unicorn.memory import Memory
 from emu.cpu.unicorn.models import MODELS, hide_features
-from emu.cpu.unicorn.recorder import STUBS, Recorder
+from emu.cpu.unicorn.recorder import Recorder
 from emu.cpu.unicorn.registers import Registers
 from emu.cpu.unicorn.room import hold, room
 from emu.cpu.unicorn.views import Views
@@ -48,7 +48,6 @@ class UnicornEngine:
         self._sealed = False
         self._failure: BaseException | None = None
         self._nmi, self._a20, self._skipped, self._slack = 0, 1, 0, self.costs.block - 1
-        self._recorder: Recorder | None = None
         self._memory = Memory(memory)
         self._views = Views(self._memory)
         self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64, MODELS[model])
@@ -73,6 +72,7 @@ class UnicornEngine:
         self._layer = faster.install(self._handle, self._env, self._box, self._memory, techniques)
         self._callbacks = Callbacks(self._box, self._budget, self._layer.on, self._fail)
         self._turn = self._callbacks.turn
+        self._recorder = Recorder(self._handle, self._env, self._box, self.costs.block, self._layer.on, self._anew, self.now)
 
     def _fields(self) -> None:
         env, cpu = self._env, self._cpu
@@ -163,8 +163,7 @@ class UnicornEngine:
 
     def reset(self) -> None:
         intr = self._request[0] & INTERRUPT_HARD
-        self._uc.ctl_flush_tb()                                         # memory may have changed, or be put in anew
-        self._memory.forget()
+        self._anew()                                                    # memory may have changed, or be put in anew
         library.VOID(at.read_u64(self._class))(self._cpu)                       # CPUClass.reset: F000:FFF0
         self._registers.cr4 = 0                                         # the library presets what a user program needs
         ctypes.c_uint32.from_address(self._env + at.TR + 20).value = 0x8900  # type 9: an inner-ring interrupt aborts on 0Bh
@@ -173,6 +172,11 @@ class UnicornEngine:
         self._asleep = False
         self._request[0] = intr                                      # the pin stays as it is
         self.a20(self._a20)                                             # the library opens the gate, the board has not
+
+    def _anew(self) -> None:
+        """Have every block made anew."""
+        self._uc.ctl_flush_tb()
+        self._memory.forget()
 
     def _kick(self) -> None:
         budget = self._budget
@@ -184,12 +188,11 @@ class UnicornEngine:
         return (self._words[1] - self._budget[0]) & NOW                 # END - budget
 
     def _expired(self, expired: Callable[[], bool]) -> bool:
-        if self._recorder:
-            self._recorder.drain()
+        self._recorder.drain()
         return expired()
 
     def due(self, time: int) -> None:
-        if self._recorder:
+        if self._recorder.on:
             time = min(time, self.now() + self._recorder.room())
         words, end = self._words, time + self._slack
         self._budget[0] += end - words[1]
@@ -261,28 +264,13 @@ class UnicornEngine:
         self._memory.wrote(self._handle, memory)
 
     def techniques(self) -> dict[str, Any]:
-        """What of fast/ is on, and how many blocks each rewriter has edited and left."""
         return self._layer.report()
 
     def record(self, sink: Sink | None) -> None:
-        recorder, self._recorder = self._recorder, None
-        if recorder:
-            recorder.stop()
-        if sink is not None and "budget" not in self._layer.on:
-            raise EngineError("recording needs the technique `budget`: set EMU_FAST so that it is on")
-        self._uc.ctl_flush_tb()                                         # every block is made anew, with a stub or without
-        self._memory.forget()
-        if recorder:
-            recorder.close()
-            hold()
-        if sink is not None:
-            near = at.read_u64(at.read_u64(self._handle + at.UC_TCG) + at.TCG_EPILOGUE)
-            with room(STUBS):
-                self._recorder = Recorder(self._env, self._box, near, self.costs.block, sink, self.now)
+        self._recorder.record(sink)
 
     def note(self, kind: int, name: int, size: int, value: int, address: int) -> None:
-        if self._recorder:
-            self._recorder.note(kind, name, size, value, address)
+        self._recorder.note(kind, name, size, value, address)
 
     # -- snapshots
 
@@ -290,36 +278,14 @@ class UnicornEngine:
         return {"blocks": self._box.blocks(self.now() - self._skipped), **self._box.counters()}
 
     def save(self) -> dict[str, Any]:
-        return {
-            **self._registers.save(),
-            "activity": "hlt" if self._halted.value else "active",
-            "shadow": int(bool(self._hflags.value & at.HF_INHIBIT_IRQ)),
-            "nmi_blocked": int(bool(self._hflags2.value & at.HF2_NMI)),
-            "nmi_pending": int(bool(self._request[0] & at.INTERRUPT_NMI)),
-            "nmi": self._nmi, "intr": int(bool(self._request[0] & INTERRUPT_HARD)), "a20": self._a20,
-            "time": self.now(), "skipped": self._skipped,
-            "counters": {name: count if isinstance(count, int) else {str(vector): n for vector, n in count.items()}
-                         for name, count in self._box.counters().items()},
-        }
+        return state.save(self)
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.reset()
-        self._registers.restore(state)
-        self._asleep = state["activity"] == "hlt"
-        self._halted.value = self._asleep
-        self._hflags.value = self._hflags.value & ~at.HF_INHIBIT_IRQ | (at.HF_INHIBIT_IRQ if state["shadow"] else 0)
-        self._hflags2.value = self._hflags2.value & ~at.HF2_NMI | (at.HF2_NMI if state["nmi_blocked"] else 0)
-        self._request[0] = (INTERRUPT_HARD if state["intr"] else 0) | (at.INTERRUPT_NMI if state["nmi_pending"] else 0)
-        self._nmi, self._skipped = state["nmi"], state["skipped"]
-        self.a20(state["a20"])
-        self._words[m.END >> 3], self._budget[0] = state["time"] + self._slack, self._slack
-        self._box.set_counters(state["counters"])
-        self._flush(self._cpu)
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        state.restore(self, saved)
 
     def close(self) -> None:
         if self._handle:
-            if self._recorder:
-                self.record(None)
+            self.record(None)
             self._handle = 0
             self._uc._Uc__finalizer()
             hold()

@@ -19,9 +19,10 @@ from emu.cpu.unicorn import library
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.code import Code
 from emu.cpu.unicorn.fast.record import LARGEST
-from emu.cpu.unicorn.layout import TRACE_AT, read_u64, write_u64
+from emu.cpu.unicorn.layout import TCG_EPILOGUE, TRACE_AT, UC_TCG, read_u64, write_u64
 from emu.cpu.unicorn.memory import host_address
-from emu.engine import Sink
+from emu.cpu.unicorn.room import hold, room
+from emu.engine import EngineError, Sink
 
 STUBS = 64 << 20                # bytes of address space: each block's host code is longer than its stub
 DEFINITIONS = 1 << 20
@@ -33,27 +34,59 @@ MARGIN = 4096                   # numbers: blocks that run on credit
 
 
 class Recorder:
-    """Records one machine from `start` to `stop`, between runs."""
+    """Records one machine: `record(sink)` between two runs, `record(None)` to end it.
 
-    def __init__(self, env: int, box: m.Mailbox, near: int, cost: int, sink: Sink,
-                 now: Callable[[], int]) -> None:
-        self._env, self._words, self._cost, self._sink, self._now = env, box.words, cost, sink, now
-        self._stubs = Code(STUBS, near=near)
+    `flush` has every block made anew: with a stub, or without.
+    """
+
+    def __init__(self, handle: int, env: int, box: m.Mailbox, cost: int, techniques: frozenset[str],
+                 flush: Callable[[], None], now: Callable[[], int]) -> None:
+        self._handle, self._env, self._words, self._cost = handle, env, box.words, cost
+        self._techniques, self._flush, self._now = techniques, flush, now
+        self.on = False
+        self.position = 0                       # of the first number of the segment
+
+    def record(self, sink: Sink | None) -> None:
+        """See emu.engine.Engine.record."""
+        if sink is not None and "budget" not in self._techniques:
+            raise EngineError("recording needs the technique `budget`: set EMU_FAST so that it is on")
+        if self.on:
+            self._stop()
+        if sink is not None:
+            self._start(sink)
+
+    def _start(self, sink: Sink) -> None:
+        self._sink, self.position = sink, 0
+        self._flush()
+        with room(STUBS):
+            self._stubs = Code(STUBS, near=read_u64(read_u64(self._handle + UC_TCG) + TCG_EPILOGUE))
         self._rings = mmap.mmap(-1, DEFINITIONS + LARGEST + EVENTS * EVENT, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._view = memoryview(self._rings)
         self._definitions = host_address(self._rings)
         self._events = self._definitions + DEFINITIONS + LARGEST
-        self._drain = library.ASK(self._full)
-        self.position = 0                       # of the first number of the segment
+        self._full_callback = library.ASK(self._full)
         words = self._words
         words[m.STUBS >> 3] = words[m.STUB_AT >> 3] = self._stubs.address
         words[m.DEFINE_AT >> 3] = self._definitions
         words[m.DEFINE_END >> 3] = self._definitions + DEFINITIONS + LARGEST
         words[m.EVENT_AT >> 3], words[m.EVENT_END >> 3] = self._events, self._events + EVENTS * EVENT
-        words[m.DRAIN >> 3] = library.address(self._drain)
+        words[m.DRAIN >> 3] = library.address(self._full_callback)
         words[m.LAST_BLOCK >> 3] = words[m.NUMBER >> 3] = 0
         self._take()
         words[m.RECORD >> 3] = words[m.EVENT >> 3] = 1
+        self.on = True
+
+    def _stop(self) -> None:
+        """Give out everything; the stubs go when no block leads to them any more."""
+        self.drain(True)
+        self.on = False
+        self._words[m.RECORD >> 3] = self._words[m.EVENT >> 3] = 0
+        write_u64(self._env + TRACE_AT, 0)
+        self._flush()
+        self._stubs.close()
+        del self._segment
+        self._view.release()
+        hold()
 
     def _take(self) -> None:
         """The sink's next segment."""
@@ -72,6 +105,8 @@ class Recorder:
 
     def note(self, kind: int, name: int, size: int, value: int, address: int) -> None:
         """An event that Python has seen."""
+        if not self.on:
+            return
         words = self._words
         at = words[m.EVENT_AT >> 3]
         if at >= words[m.EVENT_END >> 3]:
@@ -88,6 +123,8 @@ class Recorder:
 
     def drain(self, all_of_it: bool = False) -> None:
         """Give the sink what there is; numbers only when a segment is full, or `all_of_it`."""
+        if not self.on:
+            return
         self._definitions_out()
         self._events_out()
         at = read_u64(self._env + TRACE_AT)
@@ -111,16 +148,3 @@ class Recorder:
             base = start - self._definitions
             self._sink.events(bytes(self._view[base:base + end - start]), self._first, self.position)
             words[m.EVENT_AT >> 3] = start
-
-    def stop(self) -> None:
-        """Give out everything; the caller has every block made anew before the stubs go."""
-        self.drain(True)
-        self._words[m.RECORD >> 3] = self._words[m.EVENT >> 3] = 0
-        write_u64(self._env + TRACE_AT, 0)
-
-    def close(self) -> None:
-        """After `stop`, and after the translations are gone."""
-        self._stubs.close()
-        del self._segment
-        self._view.release()
-

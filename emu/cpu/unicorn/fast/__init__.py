@@ -20,6 +20,7 @@ bytes before it edits, and leaves what does not match; the report counts both.
 | mmio     | mmio.py     | the same for device memory                | a load or store 0.05 to 0.2 | a Python call each
 | sse      | sse.py      | add, sub, mul, div by the host's SSE      | SSE loop 0.5                | softfloat
 
+record.py is no technique: it lets a recorder (recorder.py) hear of every block.
 strings needs budget (it takes the place of its subtraction), mmio needs ports; all others stand alone.  What a chip
 allows these two to answer is in answers.py, how they call its Python otherwise in calls.py.
 """
