@@ -125,7 +125,8 @@ def test_code_that_changes_itself_has_versions_and_its_block_is_cut(tmp_path):
 
 
 def test_a_bulk_rep_is_told_once_for_each_element(tmp_path):
-    trace, counters = recorded("cld; mov ax, 0x1000; mov es, ax; xor edi, edi; mov ecx, 5000; rep stosd; cli; hlt", tmp_path / "t")
+    trace, counters = recorded("cld; mov ax, 0x1000; mov es, ax; xor edi, edi; mov ecx, 5000; rep stosd; cli; hlt",
+                               tmp_path / "t")
     assert trace.length == counters["blocks"] >= 5000
 
 
