@@ -1,7 +1,8 @@
 """Worlds on QEMU's translator: hundreds of them in one process.
 
-The guest's RAM is a file that this process maps, so worlds go in and outcomes come out without a protocol.  A small driver in
-the guest copies each world to address 0, enters it, and copies it back when the program has ended.
+Registers and flags are read through QEMU's gdb port, at a breakpoint where each program ends (rsp.py).  Memory, 256 KiB for
+each, goes another way: the guest's RAM is a file that this process maps.  A small driver in the guest copies each world to
+address 0, enters it, and copies it back when it goes on behind the breakpoint.
 
 What the library's translator (QEMU 5.0) does otherwise than QEMU 7.2 is known, and left out by name:
  - SSE sets no exception flags in MXCSR, x87 not all in the status word: `architectural` masks them;
@@ -21,11 +22,14 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from emu.assembler import assemble
 from tests.fast import world
+from tests.fast.rsp import Gdb, RSPError
 
 QEMU = shutil.which("qemu-system-x86_64")
 DRIVER, TABLE, BACK, STATE, SLOTS = 0x1000000, 0x1000800, 0x1000200, 0x1000400, 0x1100000
@@ -89,18 +93,45 @@ class QemuError(RuntimeError):
     """QEMU did not run all worlds."""
 
 
-def run_qemu(images: Sequence[bytes], timeout: float = 120) -> list[bytes]:
-    """The memory after each program.  Images are for `leave=world.LEAVE`."""
-    done: list[bytes] = []
+@dataclass(frozen=True)
+class Outcome:
+    """The memory after a program, and what the gdb port said of the registers at its end."""
+
+    memory: bytes
+    registers: dict[str, int]
+
+
+def run_qemu(images: Sequence[bytes], timeout: float = 120) -> list[Outcome]:
+    """The outcome of each program.  Raises QemuError."""
+    done: list[Outcome] = []
     for first in range(0, len(images), BATCH):
         done += _batch(images[first:first + BATCH], timeout)
     return done
 
 
+GENERAL = "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp"
+CONTROL = "cr0", "cr2", "cr3", "cr4", "efer"
+
+
+def compare_registers(ours: Mapping[str, Any], theirs: Mapping[str, int]) -> list[str]:
+    """What differs between a state of ours (UnicornEngine.save) behind the HLT at HALT, and the gdb port's before it."""
+    long = ours["efer"] & 0x400
+    mask = (1 << 64) - 1 if long else (1 << 32) - 1
+    pairs = {name: (ours[name] & mask, theirs[name] & mask) for name in GENERAL}
+    if long:
+        pairs |= {f"r{i}": (ours[f"r{i}"], theirs[f"r{i}"]) for i in range(8, 16)}
+    pairs |= {name: (ours[name], theirs[name]) for name in CONTROL}
+    pairs |= {name: (ours[name][0], theirs[name]) for name in ("cs", "ss", "ds", "es", "fs", "gs")}
+    pairs |= {f"xmm{i}": (int.from_bytes(bytes.fromhex(ours["xmm"][i]), "little"), theirs[f"xmm{i}"]) for i in range(16)}
+    pairs["rip"] = ours["rip"] - 2, theirs["rip"]
+    pairs["flags"] = ours["rflags"] & world.SHOWN, theirs["eflags"] & world.SHOWN
+    return [f"{name}: {one:#x} != {other:#x} (through the gdb port)" for name, (one, other) in pairs.items() if one != other]
+
+
 def architectural(memory: bytes) -> bytes:
-    """What both must agree on: without the way out, which is another, and the flags that are told above."""
+    """What both must agree on: without the way back to the driver, and the flags that are told above."""
     image = bytearray(memory)
-    for start, length in ((world.EXIT, 4), (world.EXIT + 16, 4), (world.LEAVE_STACK - 0x80, 0x80), (world.FX_RESULT + 6, 18)):
+    for start, length in ((world.EXIT + 16, 4), (world.LEAVE_STACK - 0x80, 0x80), (world.FX_RESULT + 6, 18)):
         image[start:start + length] = bytes(length)
     image[world.FX_RESULT + 2] = 0
     image[world.FX_RESULT + 3] &= 0x7F
@@ -108,7 +139,7 @@ def architectural(memory: bytes) -> bytes:
     return bytes(image)
 
 
-def _batch(images: Sequence[bytes], timeout: float) -> list[bytes]:
+def _batch(images: Sequence[bytes], timeout: float) -> list[Outcome]:
     assert QEMU
     length = SLOTS + len(images) * world.SIZE + 0xFFFFF & ~0xFFFFF
     with tempfile.TemporaryDirectory() as directory:
@@ -128,10 +159,11 @@ def _batch(images: Sequence[bytes], timeout: float) -> list[bytes]:
                     slot = SLOTS + number * world.SIZE
                     _put(ram, slot, image)
                     _put(ram, slot + world.EXIT + 16, struct.pack("<I", BACK))
-                _start(memory, rom, length, timeout)
+                registers = _run(Path(directory), length, len(images), timeout)
                 ran, = struct.unpack("<I", ram[STATE:STATE + 4])
-                done = [bytes(ram[at:at + world.SIZE]) for at in range(SLOTS, SLOTS + ran * world.SIZE, world.SIZE)]
-    if ran != len(images):
+                done = [Outcome(bytes(ram[at:at + world.SIZE]), values)
+                        for at, values in zip(range(SLOTS, SLOTS + ran * world.SIZE, world.SIZE), registers)]
+    if len(done) != len(images):
         raise QemuError(f"program {ran - 1} did not end")
     return done
 
@@ -150,14 +182,28 @@ def _rom() -> bytes:
     return bytes(rom)
 
 
-def _start(memory: Path, rom: Path, length: int, timeout: float) -> None:
-    command = [QEMU, "-accel", "tcg", "-cpu", "qemu64", "-display", "none", "-nodefaults", "-no-reboot", "-bios", str(rom),
-               "-m", f"{length >> 20}", "-machine", "pc,memory-backend=ram",
-               "-object", f"memory-backend-file,id=ram,size={length},mem-path={memory},share=on",
-               "-device", "isa-debug-exit,iobase=0xf4,iosize=1"]
-    try:
-        done = subprocess.run(command, timeout=timeout, capture_output=True, text=True)
-    except subprocess.TimeoutExpired:
-        return
-    if done.returncode not in (0, 3):
-        raise QemuError(done.stderr.strip())
+def _run(directory: Path, length: int, count: int, timeout: float) -> list[dict[str, int]]:
+    """Run all worlds; the registers at the end of each."""
+    port, errors = directory / "gdb", directory / "errors"
+    command = [QEMU, "-accel", "tcg", "-cpu", "qemu64", "-display", "none", "-nodefaults", "-no-reboot",
+               "-bios", str(directory / "rom"), "-m", f"{length >> 20}", "-machine", "pc,memory-backend=ram",
+               "-object", f"memory-backend-file,id=ram,size={length},mem-path={directory / 'memory'},share=on",
+               "-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-S", "-gdb", f"unix:{port},server=on,wait=off"]
+    registers: list[dict[str, int]] = []
+    with errors.open("w+") as said, subprocess.Popen(command, stdout=said, stderr=said) as qemu:
+        try:
+            gdb = Gdb(port, timeout)
+            gdb.breakpoint(world.HALT)
+            while len(registers) < count and gdb.go():
+                registers.append(gdb.read())
+                gdb.write("rip", world.LEAVE)
+            if len(registers) == count:
+                gdb.go()
+            gdb.close()
+            if qemu.wait(timeout) not in (0, 3):
+                raise QemuError(errors.read_text().strip())
+        except (RSPError, OSError, subprocess.TimeoutExpired) as error:
+            raise QemuError(f"{error} {errors.read_text().strip()}") from None
+        finally:
+            qemu.kill()
+    return registers

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from emu.cpu.unicorn.fast import NAMES, NEEDS, REWRITERS
-from tests.fast import qemu, world
+from tests.fast import qemu
 from tests.fast.ours import ENDED, Machine, compare_memory, differences, run_moved, run_ours
 from tests.fast.programs import Program, program, programs, reduce
 
@@ -55,14 +55,15 @@ def moved(case: Program, seed: int, techniques: list[str]) -> list[str]:
 
 def on_qemu(first: int, last: int) -> None:
     cases = [program(seed, portable=True) for seed in range(first, last)]
-    for case, theirs in zip(cases, qemu.run_qemu([case.image(world.LEAVE) for case in cases])):
+    for case, theirs in zip(cases, qemu.run_qemu([case.image() for case in cases]), strict=True):
         if compare_with_qemu(case, theirs):
-            hold(case, lambda case: compare_with_qemu(case, qemu.run_qemu([case.image(world.LEAVE)], 20)[0]))
+            hold(case, lambda case: compare_with_qemu(case, qemu.run_qemu([case.image()], 20)[0]))
 
 
-def compare_with_qemu(case: Program, theirs: bytes) -> list[str]:
-    ours = run_ours(case.image(), "all").memory
-    return compare_memory(qemu.architectural(ours), qemu.architectural(theirs))
+def compare_with_qemu(case: Program, theirs: qemu.Outcome) -> list[str]:
+    ours = run_ours(case.image(), "all")
+    return [*qemu.compare_registers(ours.state, theirs.registers),
+            *compare_memory(qemu.architectural(ours.memory), qemu.architectural(theirs.memory))]
 
 
 @pytest.mark.parametrize("first", range(0, 200, 20))

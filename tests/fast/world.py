@@ -2,8 +2,9 @@
 
 The processor enters at ENTRY in flat 32-bit protected mode.  A preamble switches to paged 32-bit or to long mode, loads every
 register, and enters the program in its ring.  Handlers log each exception; a page of DEMAND is mapped and tried again, any
-other fault goes on with the next statement.  INT 30h ends the program: all of its state is written to memory, and the
-processor jumps to the address at EXIT.  So a program's outcome is memory, and nothing else.
+other fault goes on with the next statement.  INT 30h ends the program: all of its state is written to memory, its registers
+and flags are loaded once more, and the processor jumps to the address at EXIT.  So a program's outcome is in memory, and
+what can be seen there in the registers is in them as well.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ ALIAS = 0x200000                    # linear: memory from CODE to DEMAND once mo
 LOG_ENTRIES = 200
 VECTORS = 0x34                      # 30h ends; 31h to 33h are only logged
 CODE32, CODE64, FLAT, USER32, USER64, TASK, BASED = 0x08, 0x10, 0x1B, 0x23, 0x2B, 0x30, 0x43
+SHOWN = 0xCD7                       # CF PF AF ZF SF DF OF
 BASED_AT = 0x1000                   # the base of the segment BASED
 
 
@@ -261,7 +263,15 @@ def _handler(bits: int) -> str:
         fxsave [{r}bx + {FX_RESULT - RESULT}]
         mov dword ptr [{r}bx + {DONE - RESULT}], 1
         mov ecx, [{r}bx + {EXIT - RESULT}]
-        jmp {r}cx
+        mov [{r}bx + {EXIT + 24 - RESULT}], {r}cx
+        push {word} ptr [{r}bx + 136]
+        and dword ptr [{r}sp], {SHOWN}
+        popf{"q" if bits == 64 else "d"}
+        mov {r}cx, [{r}bx + 8]
+        mov {r}sp, [{r}bx + 32]
+        mov {r}bx, [{r}bx + 24]
+        .byte 0xFF, {"0x24, 0x25" if bits == 64 else "0x25"}        # jmp [EXIT + 24]
+        .long {EXIT + 24}
     """
 
 
