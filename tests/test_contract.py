@@ -94,9 +94,6 @@ class Cabled:
 
     block_DATA32 = block_DATA
 
-    def send(self, length: int) -> bytes:
-        return bytes(min(length, 512))
-
     def __getattr__(self, name: str) -> Callable[..., int]:
         return nothing
 
@@ -106,8 +103,8 @@ class Streams:
 
     sends, wanted = True, 512
 
-    def send(self, length: int) -> bytes:
-        return bytes(min(length, 700))
+    def send(self, place: memoryview) -> int:
+        return min(len(place), 700)
 
     def receive(self, data: bytes) -> None:
         pass
@@ -130,7 +127,7 @@ def ata(chip: Any, rng: random.Random) -> None:
         for low, high in zip([operation, *tail][::2], [operation, *tail][1::2]):
             chip.write_DATA(low | high << 8)
     if chip.phase == "dma in":
-        chip.send(rng.choice((1, 2, 512, 1 << 16)))
+        chip.send(memoryview(bytearray(rng.choice((1, 2, 512, 1 << 16)))))
     while chip.wanted and rng.random() < 0.8:
         chip.receive(bytes(min(chip.wanted, rng.choice((2, 512, 1 << 16)))))
 
@@ -177,7 +174,8 @@ CASES: dict[str, Case] = {
     "MC146818": Case(lambda: (datetime(1999, 12, 31, 23, 59, 59, 500_000), False),
                      lambda chip, rng: chip.cmos(rng.randrange(128), rng.randrange(256))),
     "Mouse": Case(stir=lambda chip, rng: rng.choice([chip.send, lambda: chip.receive(rng.randrange(256))])()),
-    "PIIX3IDE": Case(lambda: ((Streams(), Streams()), lambda address, length: b"\x80" * length, nothing, nothing)),
+    "PIIX3IDE": Case(lambda: ((Streams(), Streams()), lambda address, length: b"\x80" * length,
+                              lambda address, length, source: source(memoryview(bytearray(length))), nothing)),
     "Port61": Case(lambda: (nothing,)),
     "SerialLine": Case(lambda: (nothing, lambda: True, lambda: 86_806), lambda chip, rng: chip.type(rng.randbytes(3))),
     "Typist": Case(lambda: (nothing, lambda: True), lambda chip, rng: chip.type([["shift", "a"], ["b"]][:rng.randrange(3)])),

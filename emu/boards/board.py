@@ -157,6 +157,23 @@ class Board(Machine):
             else:
                 done += piece
 
+    def fill(self, address: int, length: int, source: Callable[[memoryview], int]) -> int:
+        """Let `source` put bytes straight into physical memory, as a DMA engine does, until it gives less than it could.
+
+        Returns how many it gave, with those that fell where there is no memory.
+        """
+        done = 0
+        for piece in self.engine.pieces(address, length, store=True):
+            if isinstance(piece, memoryview):
+                size, given = len(piece), source(piece)
+                self.engine.changed(piece)
+            else:
+                size, given = piece, source(memoryview(bytearray(piece)))
+            done += given
+            if given < size:
+                break
+        return done
+
     def ram_ranges(self) -> list[tuple[int, int, int]]:
         """(physical address, offset in `ram`, length) of the RAM that the guest sees."""
         low = min(self.size, LOW_END)

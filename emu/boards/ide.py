@@ -53,7 +53,7 @@ def add_ide(board: Board, irqs: tuple[Any, Any], disks: Sequence[Medium] = (), c
             elif there and not on:
                 ports.remove(channels[n], block)
 
-    ide = board.add("ide", PIIX3IDE, channels, board.read, board.write, decode)
+    ide = board.add("ide", PIIX3IDE, channels, board.read, board.fill, decode)
     for place, drive in enumerate(drives):
         if drive is not None:
             n = place // 2

@@ -69,10 +69,10 @@ class ATAChannel(Device):
         device = self.selected()
         return device.wanted if device else 0
 
-    def send(self, length: int) -> bytes | memoryview:
-        """At most `length` bytes from the device; none: it has no more."""
+    def send(self, place: memoryview) -> int:
+        """Fill `place` from the device; returns how many bytes it had, 0 for none."""
         device = self.selected()
-        return device.send(length) if device else b""
+        return int(device.send(place)) if device else 0
 
     def receive(self, data: bytes | memoryview) -> None:
         """At most `wanted` bytes for the device."""

@@ -7,7 +7,7 @@ This is no part by itself: a disk (atadisk.py) or a CD-ROM drive (atapi.py) says
 
     PIO data-in     offer(data, block): DRQ blocks of `block` bytes; emptied() is called after the last
     PIO data-out    accept(length): a DRQ block; filled() is called with it in `buffer`
-    DMA data-in     ask("dma in"); then the host adapter calls send(length), the device reload()s its buffer
+    DMA data-in     ask("dma in"); then the host adapter calls send(place), the device reload()s its buffer
     DMA data-out    ask("dma out"); then the adapter calls receive(data), the device unload()s its buffer
     all             finish(), or fail(error)
 
@@ -356,15 +356,17 @@ class Drive(ABC, Device):
         """How many bytes the device takes by DMA before it looks at them."""
         return int(self.end - len(self.buffer)) if self.phase == "dma out" else 0
 
-    def send(self, length: int) -> bytes | memoryview:
-        """At most `length` bytes for the host; none: the device has no more."""
-        if self.phase != "dma in" or not (self.at < len(self.buffer) or self.reload()):
-            return b""
-        data = memoryview(self.buffer)[self.at:self.at + length]
-        self.at += len(data)
-        if self.at == len(self.buffer):
-            self.reload()                               # so that the last byte ends the command
-        return data
+    def send(self, place: memoryview) -> int:
+        """Fill `place` for the host; returns how many bytes there were, fewer than it has room for when there are no more."""
+        done = 0
+        while done < len(place) and self.phase == "dma in" and (self.at < len(self.buffer) or self.reload()):
+            data = memoryview(self.buffer)[self.at:self.at + len(place) - done]
+            place[done:done + len(data)] = data
+            self.at += len(data)
+            done += len(data)
+            if self.at == len(self.buffer):
+                self.reload()                           # so that the last byte ends the command
+        return done
 
     def receive(self, data: bytes | memoryview) -> None:
         """At most `wanted` bytes from the host."""

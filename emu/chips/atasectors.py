@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from emu.chips.atadrive import ABRT, ACCESS, COMMAND, IDNF, UNC, WP, Drive
-from emu.chips.media import Medium
+from emu.chips.media import Medium, read_into
 from emu.device import State
 
 SECTOR = 512
@@ -198,8 +198,27 @@ class Sectors(Drive):
 
     def pour(self) -> None:
         """DMA data-in."""
-        if self.reload():
+        if self.sector_at < self.sectors:
+            self.buffer = b""
             self.ask("dma in")
+        else:
+            self.fault(IDNF)
+
+    def send(self, place: memoryview) -> int:
+        """As Drive.send; whole sectors come straight from the medium."""
+        count = min(len(place) // SECTOR, self.left, self.sectors - self.sector_at)
+        if count <= 0 or self.phase != "dma in" or self.at < len(self.buffer):
+            return super().send(place)
+        whole = place if len(place) == count * SECTOR else place[:count * SECTOR]
+        try:
+            read_into(self.medium, self.sector_at * SECTOR, whole)
+        except OSError:
+            return super().send(place)                  # those before the one in error
+        self.sector_at += count
+        self.left -= count
+        if not self.left:
+            self.done()
+        return len(whole) if len(whole) == len(place) else len(whole) + self.send(place[len(whole):])
 
     def reload(self) -> bool:
         if not self.left:

@@ -8,6 +8,15 @@ from __future__ import annotations
 from typing import Protocol
 
 
+def read_into(medium: Medium, offset: int, place: memoryview) -> None:
+    """Fill `place` from `offset` on.  A medium that can do so without a detour has a method of this name."""
+    own = getattr(medium, "read_into", None)
+    if own is not None:
+        own(offset, place)
+    else:
+        place[:] = medium.read(offset, len(place))
+
+
 class Medium(Protocol):
     """A disk, a disc or a diskette as bytes; the drive knows of sectors.
 

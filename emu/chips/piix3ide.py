@@ -26,6 +26,7 @@ from emu.device import RW, VALUE, In, R, Reg, State
 TABLE = 1 << 16                 # [I] 3.3: a descriptor table does not cross 64 KiB
 BATCH = 64 * 8                  # bytes of it that are read at a time
 LAST = 1 << 31                  # EOT
+DESCRIPTOR = struct.Struct("<II")
 TIMING = "IDE SITRE ISP1 ISP0 0 0 RTC1 RTC0 DTE1 PPE1 IE1 TIME1 DTE0 PPE0 IE0 TIME0"
 
 
@@ -36,12 +37,12 @@ class Channel(Protocol):
     def sends(self) -> bool: ...
     @property
     def wanted(self) -> int: ...
-    def send(self, length: int) -> bytes | memoryview: ...
+    def send(self, place: memoryview) -> int: ...
     def receive(self, data: bytes | memoryview) -> None: ...
 
 
 class PIIX3IDE(PCIFunction):
-    """`read(address, length)` and `write(address, data)` are of physical memory.
+    """`read(address, length)` is of physical memory; `fill(address, length, source)` lets `source` put bytes into it.
 
     `decode(n, on)` is told whether the compatible ports of channel `n` are decoded.
     """
@@ -79,9 +80,9 @@ class PIIX3IDE(PCIFunction):
     COMMANDS, STATUSES = ("bmicp", "bmics"), ("bmisp", "bmiss")
 
     def __init__(self, channels: tuple[Channel, Channel], read: Callable[[int, int], bytes],
-                 write: Callable[[int, bytes | memoryview], None], decode: Callable[[int, bool], None]) -> None:
+                 fill: Callable[[int, int, Callable[[memoryview], int]], int], decode: Callable[[int, bool], None]) -> None:
         self.channels = channels
-        self.read, self.write, self.tell = read, write, decode
+        self.read, self.fill, self.tell = read, fill, decode
 
     def decode(self, anew: bool = False) -> None:
         super().decode(anew)
@@ -147,36 +148,32 @@ class PIIX3IDE(PCIFunction):
         if not (values[status] & self.BMISP.ACT and self.pcicmd & self.PCICMD.BME):
             return
         channel, request, to_memory = self.channels[n], self.dmarq[n], values[self.COMMANDS[n]] & self.BMICP.RWCON
-        table = b""
+        address, length, end, table = self.address[n], self.length[n], self.end[n], b""
         while request.level:
-            if not self.length[n]:
-                if self.end[n]:
+            if not length:
+                if end:
                     break
-                table = self.descriptor(n, table)
-            address, length = self.address[n], self.length[n]
+                address, length, end, table = self.descriptor(n, table)
             if to_memory:
-                data = channel.send(length) if channel.sends else b""
-                moved = len(data)
-                if moved:
-                    self.write(address, data)
+                moved = self.fill(address, length, channel.send) if channel.sends else 0
             else:
                 moved = min(channel.wanted, length)
                 if moved:
                     channel.receive(self.read(address, moved))
             if not moved:
-                return                                  # the device and the bus master want opposite directions
-            self.address[n], self.length[n] = address + moved, length - moved
-        if self.end[n] and not self.length[n]:
+                break                                   # the device and the bus master want opposite directions
+            address, length = address + moved, length - moved
+        self.address[n], self.length[n], self.end[n] = address, length, end
+        if end and not length:
             values[status] &= ~self.BMISP.ACT
 
-    def descriptor(self, n: int, table: bytes) -> bytes:
-        """Load the next region; `table` holds the descriptors from there on, as does what is returned."""
+    def descriptor(self, n: int, table: bytes) -> tuple[int, int, int, bytes]:
+        """Address, length and end of the next region; `table` holds the descriptors from there on, and so the last value."""
         at: int = self.next[n]
         left = TABLE - at % TABLE
         if not table:
             table = self.read(at, min(BATCH, max(left & ~7, 8)))
-        address, length = struct.unpack_from("<II", table)
-        self.address[n], self.length[n] = address & ~1, (length & 0xFFFE) or 0x10000
-        self.end[n] = int(bool(length & LAST) or left <= 8)         # one without an end must end, too
+        address, length = DESCRIPTOR.unpack_from(table)
         self.next[n] = at + 8 & 0xFFFF_FFFF
-        return table[8:]
+        last = length >= LAST or left <= 8              # a table without an end must end, too
+        return address & ~1, (length & 0xFFFE) or 0x10000, int(last), table[8:]

@@ -59,6 +59,12 @@ class Huge(Memory):
         self.log.append(("w", offset, bytes(data)))
 
 
+def pull(device, length):
+    """What a drive or a channel gives by DMA when there is room for `length` bytes."""
+    place = bytearray(length)
+    return bytes(place[:device.send(memoryview(place))])
+
+
 class DriveBench(Bench):
     """A drive or a channel; `device` is what its device register gets beside LBA."""
 

@@ -7,7 +7,7 @@ import pytest
 from emu.chips.ata import ATAChannel
 from emu.chips.atadisk import ATADisk
 from emu.chips.atapicd import ATAPICDROM
-from tests.chips.drives import BSY, DRDY, DRQ, DSC, SECOND, SRST, DriveBench, Memory
+from tests.chips.drives import BSY, DRDY, DRQ, DSC, SECOND, SRST, DriveBench, Memory, pull
 
 IDLE = DRDY | DSC
 NAMES = ("ERROR", "COUNT", "LBAL", "LBAM", "LBAH", "DEVICE", "STATUS", "ASTATUS")
@@ -141,10 +141,10 @@ def test_nothing_is_written_or_selected_while_the_selected_device_works(two):
 
 def test_data_moves_by_dma_to_and_from_the_selected_device(two):
     channel = two.chip
-    assert not channel.sends and not channel.wanted and channel.send(512) == b""
+    assert not channel.sends and not channel.wanted and pull(channel, 512) == b""
     two.command(0xC8, count=2, device=0x50)
     assert two.drives[1].dmarq.level == 1 and channel.sends and not channel.wanted
-    assert bytes(channel.send(2000)) == b"\xBB" * 1024 and two.drives[1].dmarq.level == 0
+    assert pull(channel, 2000) == b"\xBB" * 1024 and two.drives[1].dmarq.level == 0
     two.command(0xCA, count=2, device=0x50)
     assert channel.wanted == 1024 and not channel.sends
     channel.receive(b"\xCC" * 1024)

@@ -25,6 +25,7 @@ from tests.chips.drives import (
     DriveBench,
     Huge,
     Memory,
+    pull,
 )
 
 IDLE = DRDY | DSC
@@ -54,7 +55,7 @@ def sectors(medium, first, count):
 
 def dma_in(b, piece=1 << 16):
     data = b""
-    while part := b.chip.send(piece):
+    while part := pull(b.chip, piece):
         data += part
     return data
 
@@ -601,7 +602,7 @@ def test_a_transfer_goes_on_after_a_restore(b, medium, command):
     if command == WRITE:
         b.put(bytes(range(200)))
     if command == READ_DMA:
-        b.chip.send(700)
+        pull(b.chip, 700)
     if command == WRITE_DMA:
         b.chip.receive(bytes(range(200)))
     other = DriveBench(ATADisk, medium)

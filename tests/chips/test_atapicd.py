@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from emu.chips.atapicd import ATAPICDROM
-from tests.chips.drives import ABRT, BSY, CD, DRDY, DRQ, ERR, SECOND, SRST, DriveBench, Huge, Memory
+from tests.chips.drives import ABRT, BSY, CD, DRDY, DRQ, ERR, SECOND, SRST, DriveBench, Huge, Memory, pull
 
 SECTORS = 400
 NOT_READY, MEDIUM_ERROR, ILLEGAL_REQUEST, UNIT_ATTENTION = 2, 3, 5, 6
@@ -132,7 +132,7 @@ def test_a_packet_with_dma_moves_its_data_by_dma(b, medium):
     assert b.chip.dmarq.level == 1
     data = b""
     b.pins.clear()
-    while part := b.chip.send(3000):
+    while part := pull(b.chip, 3000):
         data += part
     assert data == sectors(medium, 9, 100)
     assert b.interrupts() == 1 and b.read("STATUS") == DRDY and b.read("COUNT") == 3 and b.chip.dmarq.level == 0
@@ -143,7 +143,7 @@ def test_a_long_read_holds_a_mebibyte_at_a_time():
     b.packet(*struct.pack(">BBII", READ_12, 0, 1000, 2000), dma=1)
     b.advance(SECOND)
     count = 0
-    while part := b.chip.send(1 << 16):
+    while part := pull(b.chip, 1 << 16):
         count += len(part)
         assert len(b.chip.buffer) <= 1 << 20
     assert count == 2000 * 2048
@@ -348,7 +348,7 @@ def test_a_disc_that_is_taken_out_in_the_middle_of_a_read_is_missed(b, medium):
     b.packet(*read_10(0, 1000), dma=1)
     b.advance(SECOND)
     b.chip.insert(None)
-    while b.chip.send(1 << 16):
+    while pull(b.chip, 1 << 16):
         pass
     assert b.read("STATUS") == DRDY | ERR and b.sense() == (NOT_READY, 0x3A, 1)
 

@@ -25,11 +25,12 @@ class Stream:
     def sends(self):
         return bool(self.data)
 
-    def send(self, length):
-        piece, self.data = self.data[:length], self.data[length:]
+    def send(self, place):
+        piece, self.data = self.data[:len(place)], self.data[len(place):]
+        place[:len(piece)] = piece
         if not self.data:
             self.done()
-        return piece
+        return len(piece)
 
     def receive(self, data):
         self.got += bytes(data)
@@ -45,7 +46,7 @@ class Ide(Bench):
         self.memory = bytearray(1 << 20)
         self.decoded = {}
         self.streams = Stream(), Stream()
-        super().__init__(PIIX3IDE, self.streams, self.load, self.store, self.decoded.__setitem__)
+        super().__init__(PIIX3IDE, self.streams, self.load, self.place, self.decoded.__setitem__)
         for n, stream in enumerate(self.streams):
             stream.done = lambda n=n: self.end(n)
         self.write("PCICMD", IOSE | BME)
@@ -53,8 +54,8 @@ class Ide(Bench):
     def load(self, address, length):
         return bytes(self.memory[address:address + length])
 
-    def store(self, address, data):
-        self.memory[address:address + len(data)] = data
+    def place(self, address, length, source):
+        return source(memoryview(self.memory)[address:address + length])
 
     def end(self, n):
         self.chip.dmarq[n](0)

@@ -98,6 +98,11 @@ class Memory:
             start = address - PARK
             return [self._view[start:start + length]]
         end = address + length
+        for start, size, home in self._homes:           # mostly one has it all, and DMA asks for each of its pieces
+            if home <= address and end <= home + size:
+                start += address - home
+                rom = store and self.rom_map[start // PAGE >> 3] >> (start // PAGE & 7) & 1
+                return [length if rom else self._view[start:start + length]]
         for base, memory in sorted(self.regions, key=lambda region: region[0]):
             first, last = max(base, address), min(base + len(memory), end)
             if first < last:
@@ -126,6 +131,8 @@ class Memory:
         """Drop what was translated from a part of the arena."""
         start = host_address(memory) - self.address
         end = start + len(memory)
+        if not any(self.code_map[start // PAGE >> 3:(end - 1) // PAGE + 8 >> 3]):
+            return
         while start < end:
             page = start // PAGE
             last = min(end, (page + 1) * PAGE)
