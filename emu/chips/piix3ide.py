@@ -168,12 +168,23 @@ class PIIX3IDE(PCIFunction):
             values[status] &= ~self.BMISP.ACT
 
     def descriptor(self, n: int, table: bytes) -> tuple[int, int, int, bytes]:
-        """Address, length and end of the next region; `table` holds the descriptors from there on, and so the last value."""
+        """Address, length and end of the next region, as one with those that lie right behind it.
+
+        `table` holds the descriptors from there on, and so does the last value.
+        """
         at: int = self.next[n]
         left = TABLE - at % TABLE
         if not table:
             table = self.read(at, min(BATCH, max(left & ~7, 8)))
-        address, length = DESCRIPTOR.unpack_from(table)
-        self.next[n] = at + 8 & 0xFFFF_FFFF
-        last = length >= LAST or left <= 8              # a table without an end must end, too
-        return address & ~1, (length & 0xFFFE) or 0x10000, int(last), table[8:]
+        start, length, used = 0, 0, 0
+        for address, word in DESCRIPTOR.iter_unpack(table):
+            if used and address & ~1 != start + length:
+                break
+            start = start if used else address & ~1
+            length += (word & 0xFFFE) or 0x10000
+            used += 8
+            last = word >= LAST or left <= used         # a table without an end must end, too
+            if last:
+                break
+        self.next[n] = at + used & 0xFFFF_FFFF
+        return start, length, int(last), table[used:]
