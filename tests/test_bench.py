@@ -89,6 +89,7 @@ def test_a_record_within_the_bounds_passes(record):
     ("boot_i386", lambda row: row["peak"].update({OURS: (512 + 151) << 20})),
     ("crc", lambda row: row["ratio"][UNICORN].update(median=1.16)),
     ("port_python_write", lambda row: row["ratio"][QEMU].update(median=8.1)),
+    ("disk_dma", lambda row: row["ratio"][QEMU].update(median=1.21)),
     ("irq_rate", lambda row: row["rate"].update(median=199_999)),
 ])
 def test_each_bound_is_checked(record, name, spoil):
@@ -167,11 +168,13 @@ def test_every_workload_assembles_for_both(name, tmp_path):
 @needs_nasm
 @pytest.mark.parametrize("name, engine, count, result", [
     ("crc", OURS, 1, NAMES["crc"].result), ("crc", UNICORN, 1, NAMES["crc"].result), ("int80", OURS, 10, 10),
-    ("irq_rate", OURS, 10, 10), ("port_python_write", OURS, 10, 0), ("text", OURS, 1, NAMES["text"].result),
+    ("irq_rate", OURS, 10, 10), ("disk_dma", OURS, 2, 1022), ("disk_pio", OURS, 1, 255), ("disk_multiple", OURS, 1, 255),
+    ("port_python_write", OURS, 10, 0), ("text", OURS, 1, NAMES["text"].result),
 ])
 def test_a_workload_runs_in_a_process_of_its_own(name, engine, count, result, tmp_path):
     row = NAMES[name]
     image = catalog.build(row.source, tmp_path / name, {"N": count})
-    done = children.workload(engine, row, image)
+    disk = catalog.disk(tmp_path / "disk", 1) if row.disk else None
+    done = children.workload(engine, row, image, disk)
     assert done.result == result
     assert done.seconds >= 0

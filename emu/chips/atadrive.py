@@ -156,9 +156,10 @@ class Drive(ABC, Device):
         """A command; one that comes while another runs is lost, as it would be on many a device."""
         if self.devctl & self.DEVCTL.SRST or (self.busy() and not self.urgent(value)):
             return
+        if self.status & (self.STATUS.BSY | self.STATUS.DRQ):
+            self.still()
         self.devctl &= ~self.DEVCTL.HOB
-        self.command = value
-        self.still()
+        self.command, self.pending = value, 0
         self.status, self.error = self.STATUS.BSY, 0
         if value == DIAGNOSTIC:
             self.later(RESET, "diagnosed")

@@ -68,7 +68,10 @@ def _work(engine: str, row: Row, directory: Path) -> children.Measured:
     image = directory / f"{row.source}{'.settle' if defines else ''}"
     if not image.exists():
         catalog.build(row.source, image, defines)
-    done = children.workload(engine, row, image)
+    disk = directory / f"{row.disk}.raw" if row.disk else None
+    if disk and not disk.exists():
+        catalog.disk(disk, row.disk)
+    done = children.workload(engine, row, image, disk)
     if done.result != row.result and not (row.result is None and done.result):
         raise BenchError(f"{row.name} on {engine} computed {done.result}, not {row.result}")
     return done

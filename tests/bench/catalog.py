@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import subprocess
 import zlib
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ class Row:
     `board` of ours: "pc"; "screen": a PC with RAM where the text screen is; "chip": the tiny board with a chip at port 80h
     whose reads and writes are Python; "block": with one at 1F0h that moves sectors, and device memory that holds its value.
     `workload`: the name in workloads.asm, if it is another.  `interrupts`: how many are taken, where that is what counts.
+    `disk`: MiB of the disk on the primary channel.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Row:
     board: str = "pc"
     workload: str = ""
     interrupts: int = 0
+    disk: int = 0
     image: str = ""             # a boot: the name of a system in images/manifest.toml
     system: str = ""            # and QEMU's program for it
 
@@ -45,6 +48,7 @@ class Row:
 
 BOTH = (QEMU, UNICORN)
 COPIED = 0x485A0000           # the sum of the words that are copied
+DISK_SUM = sum(512 * command + 255 for command in range(2048))          # the first and the last sector of each command
 ROWS = (
     Row("boot_amd64", "Debian 12 amd64 to the shell", image="debian-amd64", system="qemu-system-x86_64"),
     Row("boot_i386", "Debian 12 i386 to the shell", image="debian-i386", system="qemu-system-i386"),
@@ -68,6 +72,9 @@ ROWS = (
     Row("mmio_read", "1 M loads from device memory", board="block"),
     Row("port_python_write", "1 M OUT to a chip's Python method", board="chip", workload="out"),
     Row("port_python_read", "1 M IN from a chip's Python method", board="chip", workload="port_read"),
+    Row("disk_dma", "disk read by DMA, 256 MB", result=DISK_SUM, disk=256),
+    Row("disk_pio", "disk read by PIO, 256 MB, a sector an interrupt", result=DISK_SUM, disk=256),
+    Row("disk_multiple", "disk read by PIO, 256 MB, 16 sectors an interrupt", result=DISK_SUM, disk=256),
     Row("int80", "200,000 INT 80h and IRET", result=200_000),
     Row("page_fault", "100,000 page faults, repaired", result=100_000),
     Row("timer", "the loop with timer interrupts at 1 kHz", (QEMU, ALONE), None),
@@ -77,12 +84,21 @@ ROWS = (
 NAMES = {row.name: row for row in ROWS}
 
 
+def disk(path: Path, size: int) -> Path:
+    """Make a disk image of `size` MiB whose sectors are full of their own numbers."""
+    with path.open("wb") as file:
+        for first in range(0, size << 11, 2048):
+            file.write(b"".join(struct.pack("<I", number) * 128 for number in range(first, first + 2048)))
+    return path
+
+
 def build(workload: str, path: Path, defines: dict[str, int] | None = None) -> Path:
     """Assemble a workload to `path`.  Raises BenchError."""
     nasm = shutil.which("nasm")
     if nasm is None:
         raise BenchError("the workloads are assembled by nasm: apt-get install nasm")
-    options = [f"-DWL={workload}", *(f"-D{name}={value}" for name, value in (defines or {}).items())]
+    options = ["-I", f"{SOURCE.parent}/", f"-DWL={workload}",
+               *(f"-D{name}={value}" for name, value in (defines or {}).items())]
     done = subprocess.run([nasm, "-f", "bin", *options, "-o", str(path), str(SOURCE)], capture_output=True, text=True,
                           timeout=60, check=False)
     if done.returncode:

@@ -99,22 +99,22 @@ def _reap(child: subprocess.Popen[bytes], deadline: float, kill: bool) -> tuple[
 
 # -- workloads
 
-def workload(engine: str, row: Row, image: Path) -> Measured:
+def workload(engine: str, row: Row, image: Path, disk: Path | None = None) -> Measured:
     """One run of a workload.  Raises BenchError."""
     if engine == QEMU:
-        return _workload_in_qemu(image)
-    return _workload_in_python(UNICORN if engine == UNICORN else row.board, image)
+        return _workload_in_qemu(image, disk)
+    return _workload_in_python(UNICORN if engine == UNICORN else row.board, image, disk)
 
 
-def _workload_in_python(board: str, image: Path) -> Measured:
-    ended = run([sys.executable, "-m", "tests.bench.guest", board, str(image)], WORK_LIMIT)
+def _workload_in_python(board: str, image: Path, disk: Path | None) -> Measured:
+    ended = run([sys.executable, "-m", "tests.bench.guest", board, str(image), *([str(disk)] if disk else [])], WORK_LIMIT)
     if ended.status:
         raise BenchError(f"{image.name} on {board}: {_last(ended)}")
     outcome = json.loads(ended.output)
     return Measured(outcome["seconds"], outcome["result"])
 
 
-def _workload_in_qemu(image: Path) -> Measured:
+def _workload_in_qemu(image: Path, disk: Path | None) -> Measured:
     """The clock is the process's own, read when a mark arrives; the guest sleeps for a tick after the first (SETTLE)."""
     clock: list[int] = []
     marks = Marks(lambda: time.clock_gettime(clock[0]))
@@ -125,7 +125,8 @@ def _workload_in_qemu(image: Path) -> Measured:
 
     program = find("qemu-system-i386")
     ended = run([program, "-accel", "tcg", "-m", "64", "-display", "none", "-nodefaults", "-vga", "std", "-no-reboot",
-                 "-debugcon", "stdio", "-kernel", str(image)],
+                 "-debugcon", "stdio", "-kernel", str(image),
+                 *(["-drive", f"file={disk},format=raw,if=ide"] if disk else [])],
                 WORK_LIMIT, until, lambda pid: clock.append(process_clock(pid)))
     try:
         outcome = marks.outcome()

@@ -1,5 +1,6 @@
-"""One workload in a process of its own: `python -m tests.bench.guest BOARD IMAGE`; prints {"seconds", "result"} as JSON.
+"""One workload in a process of its own: `python -m tests.bench.guest BOARD IMAGE [DISK]`; prints its outcome as JSON.
 
+The outcome is {"seconds", "result"}; DISK lies on the primary channel of a PC.
 BOARD is "pc", "screen", "chip" or "block" (see catalog.Row) for our machine, or "unicorn" for the library alone (bare.py).
 The time is the process's user and system time between the guest's two marks, taken in the callback of port E9h.
 """
@@ -14,6 +15,7 @@ from emu.boards.board import MIB, Board
 from emu.boards.pc import PC
 from emu.boards.tiny import Tiny
 from emu.device import BLOCK, RW, VALUE, Device, R, Reg, State
+from emu.host.disk import open_image
 from emu.machine import End
 from tests.bench.marks import Marks
 
@@ -61,7 +63,7 @@ class Steady(Device):
     VALUE = Reg(0, R, "a value", size=4, reset=0x12345678, native=VALUE)
 
 
-def board(kind: str, marks: Marks) -> Board:
+def board(kind: str, marks: Marks, disk: Path | None = None) -> Board:
     """The machine for a row."""
     if kind == "chip":
         tiny = Tiny(MEMORY, debug=marks)
@@ -73,16 +75,16 @@ def board(kind: str, marks: Marks) -> Board:
         steady = tiny.add("steady", Steady)
         tiny.mmio.place(steady, "at", 0xFEC00000)
         return tiny
-    pc = PC(MEMORY, debug=marks)
+    pc = PC(MEMORY, debug=marks, disks=[open_image(disk)] if disk else [])
     if kind == "screen":
         pc.engine.map(0xB8000, pc.memory("screen", 0x8000), "ram")
     return pc
 
 
-def run(kind: str, image: Path) -> dict[str, float | int]:
+def run(kind: str, image: Path, disk: Path | None = None) -> dict[str, float | int]:
     """Run a workload on our machine."""
     marks = Marks()
-    with board(kind, marks) as machine:
+    with board(kind, marks, disk) as machine:
         machine.load(image)
         end = machine.run_until(seconds=LIMIT)
         if end is not End.HALTED:
@@ -98,7 +100,7 @@ def main() -> None:
         bare.run(image, marks)
         print(json.dumps(marks.outcome()))
     else:
-        print(json.dumps(run(kind, image)))
+        print(json.dumps(run(kind, image, Path(sys.argv[3]) if len(sys.argv) > 3 else None)))
 
 
 if __name__ == "__main__":

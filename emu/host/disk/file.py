@@ -80,6 +80,11 @@ class File:
             done += len(data)
         return b"".join(pieces)
 
+    def read_into(self, offset: int, place: memoryview) -> None:
+        """As `read`, to a place."""
+        if offset + len(place) > self.size or os.preadv(self.fd, [place], offset) < len(place):
+            place[:] = self.read(offset, len(place))
+
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Write all of `data`, or raise."""
         if self.failed:

@@ -43,6 +43,10 @@ class Image:
             done += len(data)
         return b"".join(pieces)
 
+    def read_into(self, offset: int, place: memoryview) -> None:
+        """Fill `place` from `offset` on."""
+        place[:] = self.read(offset, len(place))
+
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Write `data`; a `read` shows it at once, the host's disk may have it later."""
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), self.path)
@@ -92,6 +96,11 @@ class Raw(Image):
         """As Image.read, without a detour."""
         self._inside(offset, length)
         return self.file.read(offset, length) if length else b""
+
+    def read_into(self, offset: int, place: memoryview) -> None:
+        """As Image.read_into, without a detour."""
+        self._inside(offset, len(place))
+        self.file.read_into(offset, place)
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """As Image.write.  Raises OSError."""

@@ -34,6 +34,14 @@ class Scratch(Image):
         except OSError as error:
             raise ImageError(f"{where}: no place for what the guest writes: {error.strerror or error}") from None
 
+    def read_into(self, offset: int, place: memoryview) -> None:
+        """As Image.read_into; what lies in groups that nobody wrote comes from the base."""
+        last = (offset + len(place) - 1) // _GROUP
+        if any(group in self.marks for group in range(offset // _GROUP, last + 1)):
+            super().read_into(offset, place)
+        else:
+            self.base.read_into(offset, place)
+
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """As Image.write.  Raises OSError."""
         view = memoryview(data)
