@@ -231,7 +231,8 @@ class Bus:
             claimed |= found is not None
             if found is None or found[1] is None:
                 width = 1
-                pieces.append((ONES[1], 0, 0xFF if found is None else found[0].blank, 8 * done))
+                blank = 0xFF if found is None or address + done in self.claims else found[0].blank
+                pieces.append((ONES[1], 0, blank, 8 * done))
             else:
                 device, reg, inside = found
                 assert reg is not None

@@ -6,7 +6,7 @@ from typing import Any
 
 from emu.bus import Bus
 from emu.clock import Clock
-from emu.device import Device, Reg
+from emu.device import Device, Reg, Window
 
 
 class Bench:
@@ -29,8 +29,9 @@ class Bench:
                 pin.sinks.append(lambda level, name=out: self.pins.append((name, level)))
         self.chip.attach(cls.__name__.lower(), self.clock)
         self.pins.clear()
+        apart = max([0x1000, *(window.length for window in cls.parts(Window))])
         for i, block in enumerate(sorted(self.chip.banks)):
-            self.base[block] = 0x1000 * (i + 1)
+            self.base[block] = apart * (i + 1)
             self.bus.place(self.chip, block, self.base[block])
 
     def address(self, name: str) -> tuple[int, int]:
