@@ -25,8 +25,8 @@ _TILDE = {1: "home", 2: "insert", 3: "delete", 4: "end", 5: "pgup", 6: "pgdn", 7
 _LETTER = {"A": "up", "B": "down", "C": "right", "D": "left", "H": "home", "F": "end", "P": "f1", "Q": "f2", "R": "f3",
            "S": "f4", "E": "kp_5", "M": "kp_enter", "j": "kp_multiply", "k": "kp_add", "m": "kp_subtract", "o": "kp_divide"}
 _LINUX = {"A": "f1", "B": "f2", "C": "f3", "D": "f4", "E": "f5"}                    # CSI [ letter
-_SEQUENCE = re.compile(r"\x1b(?:\[\[(?P<linux>[A-E])|\[(?P<csi>[0-9;:]*)(?P<final>[@-~])|O(?P<digit>\d?)(?P<ss3>[A-Zj-y]))")
-_BEGUN = re.compile(r"\x1b(?:\[\[?[0-9;:]*|O\d?)?\Z")
+_SEQUENCE = re.compile(r"\x1b(?:\[\[(?P<linux>[A-E])|\[(?P<csi>[0-?]*)[ -/]*(?P<final>[@-Z\\-~])|O(?P<digit>\d?)(?P<ss3>[A-Zj-y]))")
+_BEGUN = re.compile(r"\x1b(?:\[\[?[0-?]*[ -/]*|O\d?)?\Z")
 
 
 def chord(name: str) -> Chord:
@@ -108,7 +108,7 @@ class Decoder:
         if match["ss3"]:
             name = _LETTER.get(match["ss3"])
             return [(*_held(int(match["digit"] or 1)), name)] if name else []
-        parts = [int(part) if part.isdigit() and len(part) < 6 else 1 for part in re.split("[;:]", match["csi"])]
+        parts = [1 if not part else int(part) if part.isdecimal() and len(part) < 6 else 0 for part in re.split("[;:]", match["csi"])]
         modifiers = parts[1] if len(parts) > 1 else 1
         if match["final"] == "Z":
             return [("shift", "tab")]
