@@ -1,4 +1,7 @@
-"""The screen of a board: what is on it, as text and as pixels."""
+"""The screen of a board: what is on it, as text and as pixels.
+
+Source: [I] IBM PS/2 Hardware Interface Technical Reference.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,15 @@ from emu.chips.dispi import Dispi
 from emu.chips.vga import FRAME_BUFFER, ROM_SIZE, VGA
 from emu.host import png
 from emu.machine import Machine
+
+
+# IBM's parameters of the text mode of 80 x 25 characters: [I], "Video Subsystem", BIOS mode 3
+MISC = 0x67
+SR = bytes.fromhex("0300030002")
+CR = bytes.fromhex("5F4F50825581BF1F004F0D0E000000009C8E8F281F96B9A3FF")
+GR = bytes.fromhex("0000000000100E00FF")
+AR = bytes.fromhex("000102030405140738393A3B3C3D3E3F0C000F0800")
+COLOURS = bytes((i >> 2 - n & 1) * 0x2A + (i >> 5 - n & 1) * 0x15 for i in range(64) for n in range(3))
 
 
 class Screen:
@@ -63,3 +75,24 @@ def adapter(board: Machine, rom: bytes | None, view: Callable[..., None]) -> VGA
                     at=0x3C0, colour=0x3D0, mono=0x3B0)
     board.mmio.place(vga, "legacy", 0xA0000)
     return vga
+
+
+def text_mode(board: Machine) -> None:
+    """What a VGA BIOS leaves: 80 x 25 blank characters, grey on black, and the cursor; but no font."""
+    def out(port: int, *values: int) -> None:
+        for value in values:
+            board.ports.write[port << 4 | 1](value)
+
+    out(0x3C2, MISC)
+    for port, values in (0x3C4, SR), (0x3CE, GR), (0x3D4, CR[:0x11] + b"\0"), (0x3D4, CR):        # protection off first
+        for index, value in enumerate(values):
+            out(port, index)
+            out(port + 1, value)
+    board.ports.read[0x3DA << 4 | 1]()
+    for index, value in enumerate(AR):
+        out(0x3C0, index, value)
+    out(0x3C0, 0x20)
+    out(0x3C6, 0xFF)
+    out(0x3C8, 0)
+    out(0x3C9, *COLOURS)
+    board.memories["vga"][:4000] = b" \7" * 2000

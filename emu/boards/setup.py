@@ -9,6 +9,7 @@ from emu.boards.board import LOW_END, Board
 from emu.boards.floppy import open_cascade
 from emu.boards.ide import open_ide
 from emu.boards.pcibus import line
+from emu.boards.screen import text_mode
 from emu.chips.i440fx import I440FX
 from emu.chips.pci import BAR, IO, MEMORY, PCIFunction
 from emu.chips.piix3 import PIIX3
@@ -20,7 +21,7 @@ PM_BASE, SMB_BASE, SCI = 0x600, 0x700, 9
 
 
 def chips(board: Board) -> None:
-    """The keyboard's command byte, the DMA cascade, the PCI bus, the drives."""
+    """The keyboard's command byte, the DMA cascade, the PCI bus, the drives, a text mode."""
     for port, value in ((0x64, 0x60), (0x60, 0x65)):                # KBDINT, SYS, AUXDIS, XLAT
         board.ports.write[port << 4 | 1](value)
     open_cascade(board)
@@ -30,6 +31,7 @@ def chips(board: Board) -> None:
     _interrupts(board, host)
     _power(board)
     open_ide(board)
+    text_mode(board)
 
 
 def _addresses(host: I440FX) -> None:

@@ -25,7 +25,8 @@ _TILDE = {1: "home", 2: "insert", 3: "delete", 4: "end", 5: "pgup", 6: "pgdn", 7
 _LETTER = {"A": "up", "B": "down", "C": "right", "D": "left", "H": "home", "F": "end", "P": "f1", "Q": "f2", "R": "f3",
            "S": "f4", "E": "kp_5", "M": "kp_enter", "j": "kp_multiply", "k": "kp_add", "m": "kp_subtract", "o": "kp_divide"}
 _LINUX = {"A": "f1", "B": "f2", "C": "f3", "D": "f4", "E": "f5"}                    # CSI [ letter
-_SEQUENCE = re.compile(r"\x1b(?:\[\[(?P<linux>[A-E])|\[(?P<csi>[0-?]*)[ -/]*(?P<final>[@-Z\\-~])|O(?P<digit>\d?)(?P<ss3>[A-Zj-y]))")
+_SEQUENCE = re.compile(r"\x1b(?:\[\[(?P<linux>[A-E])|\[(?P<csi>[0-?]*)[ -/]*(?P<final>[@-Z\\-~])|"
+                       r"O(?P<digit>\d?)(?P<ss3>[A-Zj-y]))")
 _BEGUN = re.compile(r"\x1b(?:\[\[?[0-?]*[ -/]*|O\d?)?\Z")
 
 
@@ -44,7 +45,7 @@ def chords(text: str) -> list[Chord]:
 
 def _held(modifiers: int) -> Chord:
     """XTerm: 1 and a bit for each of Shift, Alt, Ctrl."""
-    return tuple(key for bit, key in ((1, "shift"), (4, "ctrl"), (2, "alt")) if modifiers - 1 & bit)
+    return tuple(key for bit, key in ((1, "shift"), (4, "ctrl"), (2, "alt")) if max(modifiers - 1, 0) & bit)
 
 
 class Decoder:
@@ -108,7 +109,8 @@ class Decoder:
         if match["ss3"]:
             name = _LETTER.get(match["ss3"])
             return [(*_held(int(match["digit"] or 1)), name)] if name else []
-        parts = [1 if not part else int(part) if part.isdecimal() and len(part) < 6 else 0 for part in re.split("[;:]", match["csi"])]
+        parts = [1 if not part else int(part) if part.isdecimal() and len(part) < 6 else 0
+                 for part in re.split("[;:]", match["csi"])]
         modifiers = parts[1] if len(parts) > 1 else 1
         if match["final"] == "Z":
             return [("shift", "tab")]
