@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from emu import script, snapshot
-from emu.cli import main
 from emu.assembler import assemble
 from emu.boards.board import MIB
 from emu.boards.pc import PC
 from emu.boards.tiny import Tiny
+from emu.cli import main
 from emu.machine import End
 from tests import vgaguest as g
 

@@ -14,7 +14,6 @@ from emu.chips.vga import FRAME_BUFFER, ROM_SIZE, VGA
 from emu.host import png
 from emu.machine import Machine
 
-
 # IBM's parameters of the text mode of 80 x 25 characters: [I], "Video Subsystem", BIOS mode 3
 MISC = 0x67
 SR = bytes.fromhex("0300030002")
