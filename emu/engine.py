@@ -35,6 +35,7 @@ class Costs:
     mmio: int = 120
     interrupt: int = 300        # a hardware interrupt taken
     exception: int = 500        # a fault, trap or INT n: polling through software interrupts passes time, too
+    mode_switch: int = 4000     # CR0.PE changed: boot loaders poll their keyboard through real mode, and pass time by it
     tsc_read: int = 20          # so that each RDTSC reads later than the one before
 
 

@@ -135,3 +135,11 @@ def test_time_goes_by_blocks_ports_and_exceptions(guest):
     assert one.engine.now() == 4 * costs.block + costs.port_read + costs.port_write + costs.exception
     assert one.engine.counters()["blocks"] == 4
     assert one.run() in HALTED
+
+
+def test_a_change_between_real_and_protected_mode_is_charged_and_other_writes_to_cr0_are_not():
+    toggle = "mov eax, cr0; xor al, 1; mov cr0, eax"
+    one, costs = Guest(PM32, f"{toggle}; {toggle}; mov eax, cr0; mov cr0, eax; xor al, 2; mov cr0, eax; hlt"), Costs()
+    one.run()
+    assert one.engine.counters()["mode_switches"] == 2
+    assert one.engine.now() == one.engine.counters()["blocks"] * costs.block + 2 * costs.mode_switch

@@ -16,6 +16,7 @@ from emu.cpu.unicorn.layout import (
     CF_NOCACHE,
     CPU_ENV,
     CPU_OPAQUE,
+    CR,
     TB_CFLAGS,
     UC_CPU,
     UC_TCG,
@@ -126,10 +127,32 @@ def read_eflags(trampoline: int) -> str:
     """
 
 
+def write_control(trampoline: int) -> str:
+    """helper_write_crN(env, register, value): a change of CR0.PE is charged, and counted."""
+    return f"""
+        test esi, esi
+        jne done
+        mov rax, [rdi + {MAILBOX:#x}]
+        test rax, rax
+        je done
+        mov rcx, [rdi + {CR:#x}]
+        xor rcx, rdx
+        test cl, 0x1
+        je done
+        inc qword ptr [rax + {m.MODES:#x}]
+        mov rcx, [rax + {m.MODE_NS:#x}]
+        sub [rdi + {BUDGET}], rcx
+    done:
+        mov r11, {trampoline:#x}
+        jmp r11
+    """
+
+
 CHECK_EXIT = "helper_check_exit_request_x86_64"
 PATCHES: dict[str, tuple[bytes, Callable[[int], str]]] = {
     CHECK_EXIT: (bytes.fromhex("4c8b87b8010000 418b80408a0000"), check_exit),
     "helper_read_eflags_x86_64": (bytes.fromhex("55 53 4889fb 4883ec08 8bb7a8000000"), read_eflags),
+    "helper_write_crN_x86_64": (bytes.fromhex("4154 4989d4 31d2 55 4889fd 53 4863de"), write_control),
     "helper_syscall_x86_64": (bytes.fromhex("4157 4989ff 4156 4155 4c63ee 4154"), syscall),
     "helper_sysenter_x86_64": (bytes.fromhex("4157 4989ff 4156 4155 4c63ee 4154"), sysenter),
     "helper_ltr_x86_64": (bytes.fromhex("4157 89f0 4989ff 4156 4155 4154"), load_task_register),

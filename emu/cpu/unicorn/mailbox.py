@@ -19,6 +19,7 @@ KICK = 1 << 62
 END, EXPIRED = 0x08, 0x10         # EXPIRED: the function to call when the budget is spent; not 0: stop
 BLOCK_NS, READ_NS, WRITE_NS, INTERRUPT_NS, EXCEPTION_NS, TSC_NS, MMIO_NS = 0x18, 0x20, 0x28, 0x30, 0x38, 0x40, 0x48
 READS, WRITES, TSC_READS, MMIOS = 0x50, 0x58, 0x60, 0x68
+MODE_NS, MODES = 0xD0, 0xD8       # a change between real and protected mode: its price, how many there were
 DELIVERING = 0x70               # what is on its way to a handler: 1 an INT n, 2 an exception or a hardware interrupt
 TSC_ON, SSE_ON, PAGES_ON = 0x78, 0x80, 0x88       # techniques of fast/ that this machine uses
 EDITOR, EPOCH = 0x90, 0x98      # the block editor's code; how often the TLB was flushed whole
@@ -38,7 +39,7 @@ DEFINE_AT, DEFINE_END, EVENT, EVENT_AT, EVENT_END, DRAIN = 0x230, 0x238, 0x240, 
 MATCHED = 0x100                 # two counters for each rewriter of blocks: blocks rewritten, blocks left
 INTERRUPTS, EXCEPTIONS, SOFTWARE = 0x800, 0x1000, 0x1800        # 256 counters each, by vector
 
-COUNTS = {"port_reads": READS, "port_writes": WRITES, "tsc_reads": TSC_READS, "mmio_accesses": MMIOS}
+COUNTS = {"port_reads": READS, "port_writes": WRITES, "tsc_reads": TSC_READS, "mmio_accesses": MMIOS, "mode_switches": MODES}
 VECTORS = {"interrupts": INTERRUPTS, "exceptions": EXCEPTIONS, "software_interrupts": SOFTWARE}
 
 
@@ -54,6 +55,7 @@ class Mailbox:
         for field, cost in {
             BLOCK_NS: costs.block, READ_NS: costs.port_read, WRITE_NS: costs.port_write, INTERRUPT_NS: costs.interrupt,
             EXCEPTION_NS: costs.exception, TSC_NS: costs.tsc_read, MMIO_NS: costs.mmio,
+            MODE_NS: costs.mode_switch,
         }.items():
             self.words[field >> 3] = cost
 
@@ -78,7 +80,8 @@ class Mailbox:
         """How many blocks ran in `busy` ns: what is left when everything else has been paid."""
         words, costs = self.words, self.costs
         paid = (words[READS >> 3] * costs.port_read + words[WRITES >> 3] * costs.port_write
-                + words[TSC_READS >> 3] * costs.tsc_read + words[MMIOS >> 3] * costs.mmio)
+                + words[TSC_READS >> 3] * costs.tsc_read + words[MMIOS >> 3] * costs.mmio
+                + words[MODES >> 3] * costs.mode_switch)
         for field, cost in ((INTERRUPTS, costs.interrupt), (EXCEPTIONS, costs.exception), (SOFTWARE, costs.exception)):
             paid += cost * sum(words[field >> 3:(field >> 3) + 256])
         return (busy - paid) // costs.block
