@@ -137,9 +137,11 @@ def test_time_goes_by_blocks_ports_and_exceptions(guest):
     assert one.run() in HALTED
 
 
-def test_a_change_between_real_and_protected_mode_is_charged_and_other_writes_to_cr0_are_not():
+def test_a_change_between_real_and_protected_mode_is_charged_and_other_writes_to_cr0_are_not(guest):
     toggle = "mov eax, cr0; xor al, 1; mov cr0, eax"
-    one, costs = Guest(PM32, f"{toggle}; {toggle}; mov eax, cr0; mov cr0, eax; xor al, 2; mov cr0, eax; hlt"), Costs()
+    one = guest(PM32, f"{toggle}; {toggle}; mov eax, cr0; mov cr0, eax; xor al, 2; mov cr0, eax; hlt")
+    costs = one.engine.costs
     one.run()
-    assert one.engine.counters()["mode_switches"] == 2
-    assert one.engine.now() == one.engine.counters()["blocks"] * costs.block + 2 * costs.mode_switch
+    counters = one.engine.counters()
+    assert counters["mode_switches"] == 2
+    assert one.engine.now() == counters["blocks"] * costs.block + 2 * costs.mode_switch
