@@ -47,7 +47,9 @@ def run(image: Path, debug: Callable[[bytes], None]) -> None:
     code, code_map, rom_map = Code(), bytearray(PAGES // 8 + 8), bytearray(PAGES // 8 + 8)
     maps = [ctypes.addressof(ctypes.c_char.from_buffer(x)) for x in (code_map, rom_map)]
     original = at.symbol("x86_cpu_tlb_fill_x86_64")
-    fill = code.place(stores.fill_tlb(original, base, PAGES, *maps))
+    views = [mmap.mmap(-1, 8 * (stores.VIEWED >> 12), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) for _ in range(2)]
+    tables = [ctypes.addressof(ctypes.c_char.from_buffer(table)) for table in views]             # nothing is viewed
+    fill = code.place(stores.fill_tlb(original, base, PAGES, *maps, *tables))
     for slot, function in at.class_slots(class_).items():
         if function == original:
             at.write_u64(slot, fill)

@@ -77,7 +77,7 @@ def board(kind: str, marks: Marks, disk: Path | None = None) -> Board:
         return tiny
     pc = PC(MEMORY, debug=marks, disks=[open_image(disk)] if disk else [])
     if kind == "screen":
-        pc.engine.map(0xB8000, pc.memory("screen", 0x8000), "ram")
+        pc.view(0xB8000, 0x8000, pc.memory("screen", 0x8000), "ram")
     return pc
 
 

@@ -98,7 +98,7 @@ class Maker:
         self.monkeypatch.setenv("EMU_FAST", fast)
         machine = board(16 << 20, **options)
         self.machines.append(machine)
-        machine.add("sectors", sectors, at=0x1F0)
+        machine.add("sectors", sectors, at=0x5A0)
         machine.mmio.place(machine.add("device", Device4), "at", WINDOW)
         machine.load(image if isinstance(image, bytes) else assemble(image, 0x7C00, 16))
         return machine

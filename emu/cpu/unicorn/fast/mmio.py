@@ -49,7 +49,8 @@ def _start(base: str, table: int, empty: int) -> str:
         shr rcx, 0x12
         xor eax, ecx
         and eax, {PLACES - 1:#x}
-        {find(table)}
+        mov r9, [r11 + {table:#x}]
+        {find()}
     """
 
 

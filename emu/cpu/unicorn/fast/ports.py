@@ -23,7 +23,7 @@ from collections.abc import Callable
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.fast import calls
 from emu.cpu.unicorn.fast.answers import BLOCK, END, GENERATION, KEY, KIND, PLACES, RING, STEADY, VALUE
-from emu.cpu.unicorn.layout import BUDGET, CPU_ENV, CPU_OPAQUE, EFLAGS, HF_CPL, HF_PE, HFLAGS, UC_CPU, symbol
+from emu.cpu.unicorn.layout import BUDGET, CPU_ENV, CPU_OPAQUE, EFLAGS, HF_CPL, HFLAGS, UC_CPU, symbol
 
 REGISTERS = {1: ("dl", "movzx edx, dl"), 2: ("dx", "movzx edx, dx"), 4: ("edx", "mov edx, edx")}
 CHECKS = {1: "helper_check_iob_x86_64", 2: "helper_check_iow_x86_64", 4: "helper_check_iol_x86_64"}
@@ -34,11 +34,14 @@ def place(key: int) -> int:
     return key >> 4 & PLACES - 1
 
 
-def gate(size: int, back: str) -> str:
-    """Go on at `granted` if the port in ESI may be used; else #GP(0).  r10 = CPUState; `back` holds the return address."""
+def gate(size: int, back: str, table: int) -> str:
+    """Go on at `granted` if the port in ESI may be used; else #GP(0).  r10 = CPUState; `back` holds the return address.
+
+    At CPL 0, as in real mode, it always may: virtual-8086 mode has CPL 3.
+    """
     return f"""
         mov eax, [r10 + {CPU_ENV + HFLAGS:#x}]
-        test al, {HF_PE:#x}
+        test al, {HF_CPL:#x}
         je granted
         mov r8, [r10 + {CPU_ENV + EFLAGS:#x}]
         test r8d, 0x20000
@@ -70,18 +73,19 @@ def gate(size: int, back: str) -> str:
         pop rdx
         pop rsi
         pop rdi
+        mov r9, [r11 + {table:#x}]
     granted:
     """
 
 
-def find(table: int) -> str:
-    """rax = the entry for the key in RSI, whose place is in EAX.  Goes on at `fresh`, where the answer counts.
+def find() -> str:
+    """rax = the entry for the key in RSI, whose place in the table at r9 is in EAX.  Goes on at `fresh`, where the answer counts.
 
     Else at `python`, where the generation has advanced unless the entry is STEADY; at `unknown` if it is another key's.
     """
     return f"""
         shl eax, 0x6
-        add rax, [r11 + {table:#x}]
+        add rax, r9
         cmp [rax + {KEY:#x}], rsi
         jne unknown
         mov rcx, [r11 + {m.GENERATION:#x}]
@@ -122,13 +126,14 @@ def collect() -> str:
 
 
 def machine(table: int) -> str:
-    """r10 = CPUState, r11 = the mailbox of a machine that uses this technique; else `original`."""
+    """r9 = the table, r10 = CPUState, r11 = the mailbox of a machine that uses this technique; else `original`."""
     return f"""
         mov r10, [rdi + {UC_CPU:#x}]
         mov r11, [r10 + {CPU_OPAQUE:#x}]
         test r11, r11
         je original
-        cmp qword ptr [r11 + {table:#x}], 0x0
+        mov r9, [r11 + {table:#x}]
+        test r9, r9
         je original
     """
 
@@ -157,10 +162,10 @@ def _in(size: int, name: str, entry: bytes) -> Callable[[int], str]:
     load = {1: "movzx eax, byte ptr [rcx]", 2: "movzx eax, word ptr [rcx]", 4: "mov eax, [rcx]"}[size]
     return lambda trampoline: f"""
         {machine(m.PORT_READS)}
-        {gate(size, "rdx")}
+        {gate(size, "rdx", m.PORT_READS)}
         {charge(m.READS, m.READ_NS)}
         {key(size)}
-        {find(m.PORT_READS)}
+        {find()}
     fresh:
         cmp qword ptr [rax + {KIND:#x}], {STEADY:#x}
         jne block
@@ -193,11 +198,11 @@ def _out(size: int) -> Callable[[int], str]:
     ring = f"cmp qword ptr [rax + {KIND:#x}], {RING:#x}\n je collect" if size == 1 else ""
     return lambda trampoline: f"""
         {machine(m.PORT_WRITES)}
-        {gate(size, "rcx")}
+        {gate(size, "rcx", m.PORT_WRITES)}
         {charge(m.WRITES, m.WRITE_NS)}
         {widen}
         {key(size)}
-        {find(m.PORT_WRITES)}
+        {find()}
     fresh:
         {ring}
         cmp qword ptr [rax + {KIND:#x}], {BLOCK:#x}
