@@ -20,12 +20,12 @@ from typing import Any
 
 from emu.bus import Bus
 from emu.chips.pci import BAR, ROMBAR, PCIFunction
+from emu.chips.vgabeam import Beam
 from emu.chips.vgamemory import SIZE, VideoMemory, unchanged, view_nothing
 from emu.device import RING, RW, VALUE, R, Reg, State, Timer, W, Window
 
 FRAME_BUFFER = 16 << 20
 ROM_SIZE = 64 << 10
-CLOCKS = 25_175_000, 28_322_000, 25_175_000, 25_175_000            # Hz, by MISC; 2 and 3 are the feature connector's
 SR, GR, CR, AR = 0x00, 0x10, 0x20, 0x80                            # where each has its registers on the inner bus
 LOOKS = attrgetter("sr1", "arx", "pelmask", *(f"cr{i:02x}" for i in range(25)), *(f"ar1{i}" for i in range(5)))
 LITTLE = 0x1E1E1E1E                                                # [Q] byte order of the frame buffer
@@ -142,7 +142,10 @@ class VGA(PCIFunction):
     def __init__(self, dispi: Any, vram: memoryview, linear: memoryview, rom: memoryview | None = None,
                  view: Callable[..., None] = view_nothing, changed: Callable[[memoryview], None] = unchanged) -> None:
         self.dispi, self.rom, self.view = dispi, rom, view
-        self.memory = VideoMemory(vram, linear, view, changed)
+        self.memory = memory = VideoMemory(vram, linear, view, changed)
+        self.read_LEGACY, self.write_LEGACY = memory.read, memory.write
+        self.read_FRAME, self.write_FRAME = memory.read_frame, memory.write_frame
+        self.beam = Beam()
         self.shown_rom: list[int | None] = [None]
         self.inside, self.block = Bus(), Bus()
         for block, base in ("sr", SR), ("gr", GR), ("cr", CR), ("ar", AR):
@@ -165,9 +168,11 @@ class VGA(PCIFunction):
         super().reset()
         self.select(1, "mono")
         self.memory.set_alu(vars(self))
+        self.beam.known = False
         self.remap()
 
     def on_restore(self) -> None:
+        self.beam.known = False
         self.memory.set_alu(vars(self))
         self.remap(anew=True)
         super().on_restore()
@@ -198,18 +203,6 @@ class VGA(PCIFunction):
     def write_EXPROM(self, value: int) -> None:
         if self.rom is not None:                    # [PCI] 6.2.5.2: a function without a ROM has no such register
             self.exprom = value & self.EXPROM.mask
-
-    def read_LEGACY(self, at: int, size: int) -> int:
-        return self.memory.read(at, size)
-
-    def write_LEGACY(self, at: int, size: int, value: int) -> None:
-        self.memory.write(at, size, value)
-
-    def read_FRAME(self, at: int, size: int) -> int:
-        return self.memory.read_frame(at, size)
-
-    def write_FRAME(self, at: int, size: int, value: int) -> None:
-        self.memory.write_frame(at, size, value)
 
     def read_REGISTERS(self, at: int, size: int) -> int:
         value: int = self.block.read[at << 4 | size]()
@@ -296,6 +289,7 @@ class VGA(PCIFunction):
     def forget(self) -> None:
         """The frame has another shape."""
         self.status = None
+        self.beam.known = False
         self.edge.off()
 
     def read_IS1(self) -> int:
@@ -314,25 +308,11 @@ class VGA(PCIFunction):
         self.status = None
 
     def _look(self) -> int:
-        """Where the beam is, and when IS1 will be another."""
-        over, hz = self.cr07, CLOCKS[self.misc >> 2 & 3]
-        dots = (8 if self.sr1 & self.SR1.D89 else 9) * (2 if self.sr1 & self.SR1.DC else 1) * 10**9
-        wide, lines = self.cr00 + 5, (self.cr06 | (over & 1) << 8 | (over & 0x20) << 4) + 2
-        shown = min((self.cr12 | (over & 2) << 7 | (over & 0x40) << 3) + 1, lines)
-        retrace = min(self.cr10 | (over & 4) << 6 | (over & 0x80) << 2, lines)
-        end = min(retrace + ((self.cr11 - retrace - 1) & 15) + 1, lines)
-        frame, place = divmod(self.clock.now * hz // dots, wide * lines)
-        line, column = divmod(place, wide)
-        displays = line < shown and column <= self.cr01
-        self.status = status = (0 if displays else self.IS1.DD) | (self.IS1.VR if retrace <= line < end else 0)
-        edges = [wide * lines, wide * retrace, wide * end]
-        if displays and self.cr01 + 1 < wide:
-            edges.append(wide * line + self.cr01 + 1)
-        if line + 1 <= shown:
-            edges.append(wide * (line + 1))
-        edge = frame * wide * lines + min(edge for edge in edges if edge > place)
-        self.edge.at(-(-edge * dots // hz))
-        return status
+        if not self.beam.known:
+            self.beam.set(vars(self))
+        self.status, edge = self.beam.look(self.clock.now)
+        self.edge.at(edge)
+        return self.status
 
     # Attribute controller
 

@@ -219,6 +219,10 @@ class VideoMemory:
         if not self.planar:
             return sum(self._read_other(at + i) << 8 * i for i in range(size))
         at = self.base + (at & 0xFFFF)
+        if size == 1 and not self.compare:
+            latch: int = self.words[at]
+            self.latch = latch
+            return latch >> 8 * self.read_plane & 0xFF
         value, shift = 0, 8 * self.read_plane
         for i in range(size):
             word: int = self.words[at + i]
@@ -250,14 +254,17 @@ class VideoMemory:
         at -= self.first
         if at < 0 or at + size > self.length:
             return
-        if self.window is not None:
-            self.window[at:at + size] = value.to_bytes(size, "little")
-        elif self.planar:
+        if self.planar and self.window is None:
             at = self.base + (at & 0xFFFF)
             mask = FILL[self.planes_written]
-            if self.mode == 0 and self.plain and mask == 0xFFFFFFFF:
-                for i in range(size):
-                    self.words[at + i] = (value >> 8 * i & 0xFF) * ALL
+            if self.plain and mask == 0xFFFFFFFF and not self.mode:
+                if size == 1:
+                    self.words[at] = value * ALL
+                else:
+                    for i in range(size):
+                        self.words[at + i] = (value >> 8 * i & 0xFF) * ALL
+            elif size == 1:
+                self._store(at, value, mask)
             elif self.mode == 1:
                 latch, words = self.latch & mask, self.words
                 for i in range(size):
@@ -265,6 +272,8 @@ class VideoMemory:
             else:
                 for i in range(size):
                     self._store(at + i, value >> 8 * i & 0xFF, mask)
+        elif self.window is not None:
+            self.window[at:at + size] = value.to_bytes(size, "little")
         else:
             for i in range(size):
                 planes = 1 << (at + i & 3) if self.chained else 5 << (at + i & 1) if self.pairs_write else 15

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from emu.chips.dispi import Dispi
 from emu.chips.vga import VGA
+from emu.chips.vgabeam import Beam
 from emu.clock import Clock
 from tests import vgaguest
 from tests.chips.bench import Bench
 
 MSE = 2
+BEAM = "sr1", "cr00", "cr01", "cr06", "cr07", "cr10", "cr11", "cr12"
 
 
 class Card(Bench):
@@ -255,3 +259,27 @@ def test_a_restored_chip_shows_the_same_windows(v):
     assert {key: seen != "mmio" for key, seen in other.seen.items()} == {key: seen != "mmio" for key, seen in v.seen.items()}
     assert other.chip.memory.planes()[:2] == b"A\7"
     assert other.chip.memory.linear[:2] == b"A\7"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.fixed_dictionaries({name: st.integers(0, 255) for name in BEAM}
+                             | {"misc": st.sampled_from([0x63, 0x67])}), st.integers(0, 10**10))
+def test_what_the_beam_shows_holds_up_to_its_edge(registers, now):
+    beam = Beam()
+    beam.set(registers)
+    for _ in range(50):
+        status, edge = beam.look(now)
+        assert edge > now
+        assert {beam.look(time)[0] for time in ((now + edge) // 2, edge - 1)} == {status}
+        now = edge
+
+
+def test_each_edge_of_the_beam_is_one():
+    beam = Beam()
+    registers = vars(Card().chip) | {f"cr{i:02x}": v for i, v in enumerate(bytes.fromhex(vgaguest.MODES["text 80x25"][2]))}
+    beam.set(registers)
+    seen, now = [], 0
+    for _ in range(2 * 400 + 3):
+        status, now = beam.look(now)
+        seen.append(status)
+    assert seen == [0, 1] * 400 + [1, 9, 1]
