@@ -20,7 +20,6 @@ from emu.firmware import build
 
 QEMU = shutil.which("qemu-system-i386")
 SEABIOS = Path("/usr/share/seabios/bios-256k.bin")
-VGABIOS = Path("/usr/share/seabios/vgabios-stdvga.bin")
 COLUMNS, ROWS = 80, 25
 
 
@@ -131,10 +130,8 @@ class Monitor:
 def on_ours(*, firmware: bytes | None = None, seconds: float = 60, until: str = "", memory: int = 64 << 20,
             **parts: object) -> Run:
     """The same on our own board; `parts` go to PC(); `seconds` are guest seconds."""
-    if not VGABIOS.is_file():
-        pytest.skip("the package seabios is not installed")
     debug = bytearray()
-    with PC(memory, firmware=firmware or build.bios(), vga_bios=VGABIOS.read_bytes(), debug=debug.extend,
+    with PC(memory, firmware=firmware or build.bios(), vga_bios=build.vgabios(), debug=debug.extend,
             **parts) as board:                                  # type: ignore[arg-type]
         board.run_until(until or None, seconds=seconds, when=lambda: bool(until) and until in board.screen.text)
         return Run(board.text, bytes(debug), board.screen.text, board.exit_code)
