@@ -49,9 +49,10 @@ break:
 """
 SHIFTS = {"shift", "shift_r", "ctrl", "ctrl_r", "alt", "alt_r", "meta_l", "meta_r", "caps_lock", "num_lock", "scroll_lock"}
 # The 102 keys; those with a loudspeaker or a Japanese legend say nothing to us, and something by accident to SeaBIOS
-KEYS = sorted(name for name, code in SET2.items() if name not in SHIFTS and name not in (
-    "compose ro yen henkan muhenkan katakanahiragana power sleep wake kp_equals kp_comma mediaselect mail calculator computer "
-    "find stop").split() and not name.startswith(("audio", "volume", "ac_")))
+OTHERS = {"compose", "ro", "yen", "henkan", "muhenkan", "katakanahiragana", "power", "sleep", "wake", "kp_equals", "kp_comma",
+          "mediaselect", "mail", "calculator", "computer", "find", "stop"}
+KEYS = sorted(name for name in SET2
+              if name not in SHIFTS | OTHERS and not name.startswith(("audio", "volume", "ac_")))
 
 
 class Keyboard:
