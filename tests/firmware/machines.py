@@ -9,7 +9,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,11 +43,21 @@ def ours() -> Path:
     return path
 
 
+@contextmanager
+def temporary(data: bytes) -> Iterator[str]:
+    """The name of a file that holds `data`."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        yield file.name
+
+
 def on_qemu(arguments: Sequence[str], *, bios: Path | None = None, until: str = "", seconds: float = 20,
             keys: Sequence[tuple[str, str]] = ()) -> Run:
     """Run QEMU's pc until the guest writes port F4h, or `until` shows on screen or serial line.
 
-    `keys`: when the text of a pair has shown up, the keys of its second half are pressed (QEMU's names, by blanks).
+    A reset ends it too.  `keys`: when the text of a pair has shown up, the keys of its second half are pressed (QEMU's
+    names, by blanks).
     """
     if not QEMU:
         pytest.skip("qemu-system-i386 is not installed")
@@ -54,7 +65,8 @@ def on_qemu(arguments: Sequence[str], *, bios: Path | None = None, until: str = 
     with tempfile.TemporaryDirectory() as place:
         serial, debug, control = (os.path.join(place, name) for name in ("serial", "debug", "qmp"))
         command = [QEMU, "-M", "pc", "-accel", "tcg", "-bios", str(bios or ours()), "-display", "none", "-nic", "none",
-                   "-serial", f"file:{serial}", "-debugcon", f"file:{debug}", "-no-reboot", "-nodefaults", "-vga", "std",
+                   "-serial", f"file:{serial}", "-debugcon", f"file:{debug}", "-nodefaults", "-vga", "std",
+                   "-no-reboot",
                    "-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-qmp", f"unix:{control},server=on,wait=off", *arguments]
         with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
             end, screen, said = time.monotonic() + seconds, "", ""
