@@ -69,6 +69,7 @@ class ATADisk(Sectors):
             **identify.common(self.number, self.other, self.dma_mode, self.names),
             0: 0x0040,
             1: min(total // (HEADS * TRACK), CYLINDERS), 3: HEADS, 6: TRACK,
+            4: TRACK * 512, 5: 512,                         # ATA-1, bytes of a track and of a sector; retired since
             2: 0xC837,                                      # complete, and needs no SET FEATURES to spin up
             47: 0x8000 | MOST, 48: 0x0001,                  # 48: ATA-1, accesses of 32 bits; reserved since
             49: 0x2F00, 51: 0x0200,                         # standby timer, IORDY, LBA, DMA; [ATA-4] PIO mode 2

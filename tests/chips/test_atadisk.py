@@ -234,6 +234,7 @@ def test_initialize_device_parameters_sets_the_translation(b, medium):
     words = b.identify()
     assert words[54:57] == (SECTORS // 68, 4, 17) and words[57] == SECTORS // 68 * 68
     assert words[1] == 2 and words[3] == 16 and words[6] == 63
+    assert words[4] == 63 * 512 and words[5] == 512         # retired; the Bochs BIOS reads sectors of that length
 
 
 # Writing by PIO
