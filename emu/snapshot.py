@@ -1,14 +1,16 @@
 """A machine in a file: `save(machine, path)`, and in any later process `machine = load(path)`, which goes on exactly.
 
 The file is a zip archive: state.json (version, how the board was built, processor, chips), console (what it has shown, as
-far as it is kept), start and one member per memory, as records of an address, a length and so many bytes, in which zero
-pages are left out.
+far as it is kept), start, the firmware's ROMs, and one member per memory, as records of an address, a length and so many
+bytes, in which zero pages are left out.  A drive is kept as the names of its files, which must be there unchanged when the
+machine goes on, and as what the guest wrote if that was to be gone with the run.
 
 Not kept: what the host attached (channels, scripts, limits), notes, and what is under way in the host's own queues.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import json
@@ -16,26 +18,30 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import datetime
 from typing import IO, Any
 
 from emu.boards.board import BadBoard, Board
 from emu.boards.console import LIMIT
-from emu.boards.pc import PC, START
+from emu.boards.drives import ROLES, DriveFile, Drives, absolute, fingerprint
+from emu.boards.pc import BOOT, PC, START
 from emu.boards.tiny import Tiny
 from emu.device import In, Reg, State, Window
 from emu.engine import Costs, EngineError
+from emu.host.disk import ImageError
+from emu.host.disk.scratch import Scratch
 from emu.host.files import replacing
 from emu.loaders import Start
 from emu.machine import canonical
 
-VERSION = 1
+VERSION = 2
 BOARDS: dict[str, type[Board]] = {"pc": PC, "tiny": Tiny}
 HOST = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 PAGE = 4096
 RUN = 1 << 20                       # bytes of one record at most
 _HEAD = struct.Struct("<QI")        # address, length
+_ROM = 16 << 20                     # bytes of a ROM at most
 _STATE_LIMIT = 64 << 20             # bytes of state.json: a machine's is some ten thousand
 _ZEROS = bytes(RUN)
 
@@ -53,20 +59,43 @@ class Configuration:
     cpu: str = "qemu64"
     costs: Costs = dataclasses.field(default_factory=Costs)
     rtc: datetime | None = None
+    firmware: bytes | None = None
+    vga_bios: bytes | None = None
+    boot: str = BOOT
+    menu: bool = False
+    drives: tuple[DriveFile, ...] = ()
 
     def build(self) -> Board:
-        """A new board.  Raises BadBoard, EngineError."""
+        """A new board, with its drives open.  Raises BadBoard, EngineError, ImageError."""
         if self.memory > HOST:
             raise BadBoard(f"a memory of {self.memory >> 20} MiB is more than this host has, {HOST >> 20} MiB")
         if self.machine == "tiny":
             return Tiny(self.memory, self.cpu, self.costs)
-        return PC(self.memory, self.cpu, self.costs, rtc=self.rtc or START)
+        drives = Drives(self.drives)
+        try:
+            disks, discs, diskettes = (drives.media(role) for role in ROLES)
+            machine = PC(self.memory, self.cpu, self.costs, rtc=self.rtc or START, firmware=self.firmware,
+                         vga_bios=self.vga_bios, boot=self.boot, menu=self.menu, disks=disks,
+                         cdrom=discs[0] if discs else None, floppies=diskettes or (None,))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                drives.close()
+            raise
+        machine.drives = drives
+        return machine
 
 
 def configuration(machine: Board) -> Configuration:
     """How `machine` was built."""
     kind = next(name for name, board in BOARDS.items() if type(machine) is board)
-    return Configuration(kind, machine.size, machine.cpu, machine.costs, getattr(machine, "rtc_start", None))
+    made = Configuration(kind, machine.size, machine.cpu, machine.costs)
+    if not isinstance(machine, PC):
+        return made
+    if {id(medium) for medium in machine.media} != {id(image) for _, image in machine.drives.opened}:
+        raise BadSnapshot("a machine whose disks are no files; Configuration(..., drives=...).build() makes one whose are")
+    return dataclasses.replace(
+        made, rtc=machine.rtc_start, firmware=machine.firmware, vga_bios=machine.vga_bios, boot=machine.boot,
+        menu=machine.menu, drives=absolute([drive for drive, _ in machine.drives.opened]))
 
 
 # -- writing
@@ -79,7 +108,9 @@ def save(machine: Board, path: str | os.PathLike[str]) -> None:
         "emu": VERSION,
         "configuration": {
             "machine": made.machine, "memory": made.memory, "cpu": made.cpu, "costs": dataclasses.asdict(made.costs),
-            "rtc": made.rtc.isoformat() if made.rtc else None,
+            "rtc": made.rtc.isoformat() if made.rtc else None, "boot": made.boot, "menu": made.menu,
+            "drives": [{**dataclasses.asdict(drive), "size": image.size, "files": fingerprint(image)}
+                       for drive, (_, image) in zip(made.drives, machine.drives.opened)],
         },
         "start": start and {
             "kind": start.kind, "mode": start.mode, "registers": dict(start.registers), "gdtr": start.gdtr,
@@ -92,6 +123,12 @@ def save(machine: Board, path: str | os.PathLike[str]) -> None:
         _member(archive, "state.json", iter([canonical(state)]))
         _member(archive, "console", iter([bytes(machine.console.kept)]))
         _member(archive, "start", _records(start.blocks if start else ()))
+        for name, rom in (("firmware", made.firmware), ("vga_bios", made.vga_bios)):
+            if rom is not None:
+                _member(archive, name, iter([rom]))
+        for number, (_, image) in enumerate(machine.drives.opened):
+            if isinstance(image, Scratch):
+                _member(archive, f"drive/{number}", _records(image.changes()))
         for name, memory in machine.memories.items():
             _member(archive, f"memory/{name}", _records(_used(memory)))
 
@@ -140,7 +177,7 @@ def load(path: str | os.PathLike[str]) -> Board:
                 return _load(archive)
     except BadSnapshot as error:
         raise BadSnapshot(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
-    except (BadBoard, EngineError) as error:
+    except (BadBoard, EngineError, ImageError) as error:
         raise BadSnapshot(f"{path}: {error}") from None
     except OSError as error:
         raise BadSnapshot(f"{path}: cannot read the snapshot: {error.strerror or error}") from None
@@ -162,11 +199,12 @@ def _load(archive: zipfile.ZipFile) -> Board:
         raise BadSnapshot("not a snapshot of emu")
     if value["emu"] != VERSION:
         raise BadSnapshot(f"a snapshot of version {value['emu']!r}; this program reads version {VERSION}")
-    made, shown = _configuration(value["configuration"]), value["console"]
+    made, shown = _configuration(value["configuration"], archive, names), value["console"]
     console = _whole(archive, "console", LIMIT - 1)
     blocks = tuple(_pieces(archive, "start", made.memory * 2, ordered=False))
     machine = made.build()
     try:
+        _drives(machine, value["configuration"]["drives"], archive)
         if value["start"] is not None:
             start = value["start"]
             gdtr = None if start["gdtr"] is None else (int(start["gdtr"][0]), int(start["gdtr"][1]))
@@ -206,14 +244,33 @@ def _check(machine: Board, state: dict[str, Any]) -> None:
         raise BadSnapshot("the snapshot is damaged (irqs)")
 
 
-def _configuration(value: Any) -> Configuration:
+def _drives(machine: Board, wanted: list[dict[str, Any]], archive: zipfile.ZipFile) -> None:
+    """Look whether the drives' files are the same, and write on them what was to be gone with the run."""
+    for number, ((drive, image), was) in enumerate(zip(machine.drives.opened, wanted)):
+        if image.size != was["size"] or fingerprint(image) != was["files"]:
+            raise BadSnapshot(f"{drive.overlay or drive.path} has changed since: a machine that goes on with another disk "
+                              "than it knows would damage it")
+        if isinstance(image, Scratch):
+            for address, data in _pieces(archive, f"drive/{number}", image.size):
+                image.write(address, data)
+
+
+def _configuration(value: Any, archive: zipfile.ZipFile, names: Container[str]) -> Configuration:
     kind, memory = value["machine"], value["memory"]
     if kind not in BOARDS:
         raise BadSnapshot(f"a snapshot of a machine {kind!r}; there are {', '.join(BOARDS)}")
     if not isinstance(memory, int) or not isinstance(value["cpu"], str):
         raise BadSnapshot("the snapshot is damaged (its configuration)")
     rtc = value["rtc"]
-    return Configuration(kind, memory, value["cpu"], Costs(**value["costs"]), rtc and datetime.fromisoformat(rtc))
+    firmware, vga_bios = (_whole(archive, name, _ROM) if name in names else None for name in ("firmware", "vga_bios"))
+    drives = []
+    for drive in value["drives"]:
+        role, path, overlay, write = (drive[name] for name in ("role", "path", "overlay", "write"))
+        if role not in ROLES or not isinstance(path, str) or not isinstance(overlay, str | None):
+            raise BadSnapshot("the snapshot is damaged (its drives)")
+        drives.append(DriveFile(role, path, overlay, bool(write)))
+    return Configuration(kind, memory, value["cpu"], Costs(**value["costs"]), rtc and datetime.fromisoformat(rtc),
+                         firmware, vga_bios, str(value["boot"]), bool(value["menu"]), tuple(drives))
 
 
 def _whole(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:

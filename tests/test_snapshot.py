@@ -146,11 +146,11 @@ def chip(name, **values):
 
 
 @pytest.mark.parametrize("members, said", [
-    ({"state_json": state(emu=2)}, "of version 2; this program reads version 1"),
+    ({"state_json": state(emu=3)}, "of version 3; this program reads version 2"),
     ({"state_json": None}, "not a snapshot of emu"),
     ({"state_json": b"[]"}, "not a snapshot of emu"),
     ({"state_json": b"[" * 100_000}, "damaged"),
-    ({"state_json": b'{"emu": 1}'}, "damaged"),
+    ({"state_json": b'{"emu": 2}'}, "damaged"),
     ({"state_json": state(state={})}, "damaged"),
     ({"state_json": configured(machine="mac")}, "'mac'"),
     ({"state_json": configured(memory=1 << 60)}, "more than this host has"),

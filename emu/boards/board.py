@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from emu import x86
 from emu.boards.console import Console
+from emu.boards.drives import Drives
 from emu.boards.screen import Screen
 from emu.boards.watch import Watch
 from emu.chips.serialline import SerialLine
@@ -67,6 +68,7 @@ class Board(Machine):
         self.on_output: Callable[[bytes], None] = nobody
         self.on_debug: Callable[[bytes], None] = nobody
         self.start: Start | None = None
+        self.drives = Drives()                          # files that the board's media lie in; closed with it
         self.watch = Watch(self)
         self.ram = self.memory("ram", memory)
         self.on_reset = self._restart
@@ -128,6 +130,11 @@ class Board(Machine):
         """The inverse of `save`."""
         super().restore(state, memories)
         self.irqs[:] = state["irqs"]
+
+    def close(self) -> None:
+        """As Machine.close.  Raises OSError if something that the guest wrote on a drive could not be kept."""
+        super().close()
+        self.drives.close()
 
     def __enter__(self) -> Self:
         return self

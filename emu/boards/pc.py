@@ -43,7 +43,8 @@ from emu.host.files import replacing
 
 EBDA = 0x9FC00              # the extended BIOS data area: the last KiB of conventional memory
 START = datetime(2026, 1, 1, tzinfo=UTC)        # what the RTC says at power-on unless the user asks for another time
-BOOT = "acdn"               # floppy, disk, CD-ROM, network
+LETTERS = "acdn"            # of the devices in a boot order: floppy, disk, CD-ROM, network
+BOOT = "acd"
 
 
 class PC(Board):
@@ -57,14 +58,16 @@ class PC(Board):
 
     def __init__(self, memory: int = 256 * MIB, cpu: str = "qemu64", costs: Costs | None = None, *,
                  rtc: datetime = START, debug: Callable[[bytes], None] = nobody, firmware: bytes | None = None,
-                 vga_bios: bytes | None = None, boot: str = "acd", menu: bool = False,
+                 vga_bios: bytes | None = None, boot: str = BOOT, menu: bool = False,
                  floppies: Sequence[Medium | None] = (None,), disks: Sequence[Medium] = (),
                  cdrom: Medium | None = None) -> None:
-        if not set(boot) <= set(BOOT):
-            raise BadBoard(f"a boot order of {boot!r}: it is made of the letters {', '.join(BOOT)}")
+        if not set(boot) <= set(LETTERS):
+            raise BadBoard(f"a boot order of {boot!r}: it is made of the letters {', '.join(LETTERS)}")
         super().__init__(memory, cpu, costs)
         self.on_debug = debug
-        self.rtc_start, self.firmware, self.boot, self.menu = rtc, firmware, boot, menu
+        self.rtc_start, self.boot, self.menu = rtc, boot, menu
+        self.firmware, self.vga_bios = firmware, vga_bios
+        self.media = [medium for medium in (*disks, cdrom, *floppies) if medium is not None]
         shadow = Shadow(self, firmware)
         add = self.add
         pic2 = add("pic2", I8259, at=0xA0, elcr=0x4D1)

@@ -4,44 +4,28 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import gc
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 from emu import report, script, snapshot
 from emu.boards.board import MIB, BadBoard, Board
 from emu.boards.pc import START
+from emu.cli import choose
 from emu.cli.options import UsageError
 from emu.cli.session import Limits, Session
 from emu.cli.signals import Signals
 from emu.engine import Costs, EngineError
-from emu.firmware import build
-from emu.host import fetch
 from emu.host.display import Display
 from emu.host.files import check_writable
-from emu.host.progress import ProgressLine
 from emu.host.serial import Channel, Stdio, open_channel, open_sink
 from emu.host.terminal import say
 
-DEFAULT_MEMORY = 256 * MIB
 STATUS = {"until": 0, "script": 0, "left": 0, "poweroff": 0, "shutdown": 3, "halted": 3, "timeout": 4, "host-timeout": 4,
           "error": 2}
-
-
-@dataclass
-class Boot:
-    """What a machine boots."""
-
-    name: str
-    kernel: Path | bytes
-    initrd: str | None = None
-    append: str = ""
-    memory: int = DEFAULT_MEMORY
 
 
 def boot(options: argparse.Namespace, signals: Signals) -> int:
@@ -57,6 +41,8 @@ def boot(options: argparse.Namespace, signals: Signals) -> int:
     machine = _restored(options) if options.restore else _built(options)
     with machine:
         began = machine.now
+        for _, image in machine.drives.opened:
+            image.on_trouble = say
         limits = Limits(options.until, steps, options.timeout, options.host_timeout)
         stop, failure, session = "error", None, None
         try:
@@ -74,6 +60,7 @@ def boot(options: argparse.Namespace, signals: Signals) -> int:
             status = _status(stop, machine)
             said = failure or _sentence(stop, machine, options, machine.now - began)
             status = _write(options, machine, stop, status, time.monotonic() - started)
+            status = _close_drives(machine, status)
             _tell(options, machine, said, session)
     return status
 
@@ -106,72 +93,43 @@ def _realtime(options: argparse.Namespace) -> bool:
 
 
 def _built(options: argparse.Namespace) -> Board:
-    """A new machine with its kernel in."""
-    what = _what(options)
-    if options.machine == "tiny" and options.rtc:
-        raise UsageError("--rtc: the machine tiny has no real-time clock")
-    made = snapshot.Configuration(options.machine or "pc", options.memory or what.memory, options.cpu or "qemu64", Costs(),
-                                  None if options.machine == "tiny" else options.rtc or START)
+    """A new machine with its kernel in, if it has one, and its drives."""
+    what = choose.chosen(options)
+    tiny = options.machine == "tiny"
+    for given, name in ((options.rtc, "--rtc: the machine tiny has no real-time clock"),
+                        (what.drives, f"{what.drives and what.drives[0].path}: the machine tiny has no drives"),
+                        (options.firmware, "--firmware: the machine tiny has no place for it"),
+                        (options.vga_bios, "--vga-bios: the machine tiny has no screen")):
+        if tiny and given:
+            raise UsageError(name)
+    made = snapshot.Configuration(options.machine or "pc", options.memory or what.memory, options.cpu or "qemu64", Costs())
+    if not tiny:
+        firmware, vga_bios = choose.firmware(what, options)
+        made = dataclasses.replace(made, rtc=options.rtc or START, firmware=firmware, vga_bios=vga_bios,
+                                   boot=choose.order(what, options), menu=bool(options.boot and options.boot[1]),
+                                   drives=tuple(what.drives))
     try:
         machine = made.build()
     except BadBoard as error:
-        raise UsageError(f"--memory: {error}") from None
+        raise UsageError(str(error)) from None
     try:
-        machine.load(what.kernel, initrd=what.initrd, append=what.append, name=what.name)
+        if what.kernel is not None:
+            machine.load(what.kernel, initrd=what.initrd, append=what.append, name=what.name)
+        elif what.initrd or what.append:
+            raise UsageError(f"--{'initrd' if what.initrd else 'append'}: there is no kernel that it could be for")
     except BaseException:
         machine.close()
         raise
     return machine
 
 
-def _what(options: argparse.Namespace) -> Boot:
-    what = _image(options)
-    if options.kernel:
-        what.name, what.kernel = options.kernel, Path(options.kernel)
-    if options.initrd:
-        what.initrd = options.initrd
-    if options.append is not None:
-        what.append = options.append
-    return what
-
-
-def _image(options: argparse.Namespace) -> Boot:
-    """What IMAGE stands for: a name of the manifest, one of our own kernels, a file."""
-    name = options.image
-    if name is None:
-        return Boot("default", b"" if options.kernel else build.kernel("default"))
-    if not name:
-        raise UsageError("IMAGE is empty")
-    known = {listed.entry.name: listed.entry for listed in fetch.listing()}
-    if name in known:
-        return _fetched(name, options)
-    if options.kernel:
-        raise UsageError(f"both IMAGE and --kernel name a kernel: {name}, {options.kernel}")
-    if name in build.names():
-        return Boot(name, build.kernel(name))
-    if os.sep not in name and not os.path.exists(name):
-        raise UsageError(f"{name}: no such file, and no image is called so; "
-                         f"there are {', '.join([*known, *build.names()])}")
-    return Boot(name, Path(name))
-
-
-def _fetched(name: str, options: argparse.Namespace) -> Boot:
-    with ProgressLine() as progress:
-        image = fetch.fetch(name, progress)
-    if image.warning:
-        say(f"warning: {image.warning}")
-    if image.kernel is None and not options.kernel:
-        raise UsageError(f"{name} is a {image.kind}, and only kernels can be booted so far")
-    if options.memory and options.memory < image.minimum:
-        say(f"warning: {name} was never seen to boot with less than {image.minimum // MIB}M of memory")
-    initrd = None if image.initrd is None else str(image.initrd)
-    return Boot(name, image.kernel or b"", initrd, image.append, max(image.memory, DEFAULT_MEMORY))
-
-
 def _restored(options: argparse.Namespace) -> Board:
     """A machine out of a snapshot; what an option says of it must be so."""
     for given, option in ((options.image, "IMAGE"), (options.kernel, "--kernel"), (options.initrd, "--initrd"),
-                          (options.append, "--append"), (options.rtc, "--rtc")):
+                          (options.append, "--append"), (options.rtc, "--rtc"), (options.disk, "--disk"),
+                          (options.cdrom, "--cdrom"), (options.floppy, "--floppy"), (options.overlay, "--overlay"),
+                          (options.write or None, "--write"), (options.firmware, "--firmware"),
+                          (options.vga_bios, "--vga-bios"), (options.boot, "--boot")):
         if given is not None:
             raise UsageError(f"--restore goes on with a machine that has been started: {option} cannot be given with it")
     machine = snapshot.load(options.restore)
@@ -289,6 +247,16 @@ def _write(options: argparse.Namespace, machine: Board, stop: str, status: int, 
             say(f"--report {options.report}: cannot be written: {error.strerror or error}")
             failed = True
     return 2 if failed and not status else status
+
+
+def _close_drives(machine: Board, status: int) -> int:
+    """What the guest wrote is on the host's disks.  The status, 2 if it could not be."""
+    try:
+        machine.drives.close()
+    except OSError as error:
+        say(f"{error.filename}: what the guest wrote last cannot be kept: {error.strerror or error}")
+        return status or 2
+    return status
 
 
 def _tell(options: argparse.Namespace, machine: Board, said: str, session: Session | None) -> None:

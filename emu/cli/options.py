@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import NoReturn
 
+from emu.boards.pc import LETTERS
 from emu.host.serial import SPECS
 
 _UNITS = {"B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -25,8 +26,9 @@ exit status:
 
 BOOT = """\
 IMAGE is, in this order: a name that `emu images` lists (it is fetched on first use), the name of one of our own kernels
-(default, hello, ticks, ...), or a kernel file of any kind: Linux, Multiboot, ELF, flat.  A file that is called as an
-image is written ./NAME.  Without IMAGE and --kernel it is our kernel `default`.
+(default, hello, ticks, ...), or a file, which goes by its content: a kernel of any kind (Linux, Multiboot, ELF, flat), a
+disk, a disc or a diskette.  A file that is called as an image is written ./NAME.  Without anything to boot it is our
+kernel `default`.
 
 a script has one step a line; # starts a comment:
   expect "TEXT"    go on when the console has shown TEXT, after what the expect before it has seen
@@ -89,6 +91,20 @@ def moment(text: str) -> datetime:
     return value
 
 
+def boot_order(value: str) -> tuple[str, bool]:
+    """order=LETTERS, menu=on or off, or both; or the letters alone."""
+    letters, menu = "", False
+    for part in value.split(","):
+        name, equals, word = part.partition("=")
+        if name == "menu" and word in ("on", "off"):
+            menu = word == "on"
+        elif (name == "order" or not equals) and (word := word or name) and set(word) <= set(LETTERS) and not letters:
+            letters = word
+        else:
+            raise argparse.ArgumentTypeError(f"{part!r} is no order=LETTERS (of {', '.join(LETTERS)}) and no menu=on or off")
+    return letters, menu
+
+
 def text(value: str) -> str:
     """A text that is not empty."""
     if not value:
@@ -105,7 +121,7 @@ def parser() -> Parser:
 
     boot = commands.add_parser("boot", help="start a machine", allow_abbrev=False, formatter_class=raw,
                                description="Start a machine.", epilog=BOOT + STATUS)
-    boot.add_argument("image", nargs="?", metavar="IMAGE", help="what to boot; by default our own kernel")
+    boot.add_argument("image", nargs="?", metavar="IMAGE", help="what to boot, by name or by file; by default our own kernel")
     what = boot.add_argument_group("what to boot")
     what.add_argument("--kernel", type=text, metavar="FILE", help="Linux bzImage, Multiboot 1, ELF32 or flat binary")
     what.add_argument("--initrd", type=text, metavar="FILE",
@@ -124,6 +140,24 @@ def parser() -> Parser:
                          help="show the screen in this terminal, and type there (then --serial is none by default)")
     machine.add_argument("--debugcon", type=text, metavar="FILE|stdio",
                          help="where to write the bytes that the guest writes to port E9h (default: nowhere)")
+    drives = boot.add_argument_group("drives and firmware")
+    drives.add_argument("--disk", type=text, action="append", metavar="FILE",
+                        help="a disk: raw, qcow2, VMDK, VDI, VHD or VHDX, told by its content; up to four times")
+    drives.add_argument("--cdrom", type=text, action="append", metavar="FILE", help="a disc in the CD-ROM drive")
+    drives.add_argument("--floppy", type=text, action="append", metavar="FILE", help="a diskette; up to twice")
+    drives.add_argument("--overlay", type=text, action="append", metavar="FILE",
+                        help="keep what is written on the disk in this file, a qcow2 image over it, made if there is none; "
+                             "the second one is the second disk's (default: no image changes, what is written is gone at "
+                             "the end)")
+    drives.add_argument("--write", action="store_true", help="write into the images themselves: raw and qcow2")
+    drives.add_argument("--boot", type=boot_order, metavar="order=cda,menu=on",
+                        help="what is booted, in this order: a floppy, c disk, d CD-ROM, n network; and whether the firmware "
+                             "asks (default: IMAGE, then acd)")
+    drives.add_argument("--firmware", type=text, metavar="emu|FILE|none",
+                        help="the machine's firmware: our own, another one's ROM, none (default: our own, but none with a "
+                             "kernel, which then is started directly)")
+    drives.add_argument("--vga-bios", type=text, metavar="emu|FILE|none",
+                        help="the screen's firmware (default: our own with a firmware, otherwise none)")
     run = boot.add_argument_group("the run")
     run.add_argument("--until", type=text, metavar="TEXT", help="stop when TEXT has appeared on the console or the screen")
     run.add_argument("--script", type=text, metavar="FILE", help="expect, send, key, screenshot ...: see below")

@@ -63,6 +63,10 @@ class Mapped(Image):
         """As Image.close."""
         self.file.close()
 
+    def files(self) -> list[File]:
+        """As Image.files."""
+        return [self.file]
+
     def _where(self, number: int) -> int | None:
         """Where block `number` lies in the file; None: nowhere, it is zeros.  Raises OSError."""
         raise NotImplementedError

@@ -54,6 +54,14 @@ class Image:
     def flush(self) -> None:
         """When this returns, all that was written before is on the host's disk."""
 
+    def settle(self) -> None:
+        """Flush, and leave nothing that `close()` would still write.  Raises OSError."""
+        self.flush()
+
+    def files(self) -> list[File]:
+        """Every file that the medium is read from, those below it last."""
+        return []
+
     def close(self) -> None:
         """Flush, and give everything back; idempotent.  Raises OSError if the last flush fails, closed all the same."""
 
@@ -115,6 +123,10 @@ class Raw(Image):
                                     "if it may, say that the image is raw")
         self.unsynced = True
         self.file.write(offset, data)
+
+    def files(self) -> list[File]:
+        """As Image.files."""
+        return [self.file]
 
     def flush(self) -> None:
         """As Image.flush.  Raises OSError."""

@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 
-from emu.host.disk.file import ImageError
+from emu.host.disk.file import File, ImageError
 from emu.host.disk.medium import Image
 
 BLOCK = 4096                    # what is copied when a part of it is written
@@ -73,6 +73,10 @@ class Scratch(Image):
             self.fd = -1
         self.marks.clear()
         self.base.close()
+
+    def files(self) -> list[File]:
+        """As Image.files."""
+        return self.base.files()
 
     def changes(self) -> Iterator[tuple[int, bytes]]:
         """(offset, bytes) of all that was written, in order, in pieces of at most 1 MiB.  Raises OSError."""

@@ -146,6 +146,10 @@ class Joined(Image):
         for extent in self.extents:
             extent.close()
 
+    def files(self) -> list[File]:
+        """As Image.files."""
+        return [file for extent in self.extents for file in extent.files()]
+
     def _piece(self, offset: int, length: int) -> bytes:
         number = bisect_right(self.starts, offset) - 1
         extent, within = self.extents[number], offset - self.starts[number]

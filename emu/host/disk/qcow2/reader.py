@@ -40,6 +40,10 @@ class Qcow2Reader(Image):
         self.file.close()
         self.backing.close()
 
+    def files(self) -> list[File]:
+        """As Image.files."""
+        return [self.file, *self.backing.files()]
+
     def commit(self) -> None:
         """Nothing changes here."""
 

@@ -97,12 +97,16 @@ class Qcow2(Qcow2Reader):
         """As Image.flush.  Raises OSError."""
         self.commit()
 
+    def settle(self) -> None:
+        """As Image.settle.  Raises OSError."""
+        self.commit()
+        self.commit()                   # the counts that have gone down
+
     def close(self) -> None:
         """As Image.close."""
         try:
             if self.file.fd >= 0:
-                self.commit()
-                self.commit()          # the counts that have gone down
+                self.settle()
         finally:
             super().close()
 
