@@ -212,7 +212,8 @@ def test_a_restored_machine_sees_its_disk_exactly(how, guest, disk, tmp_path, mo
 
 def test_a_restored_machine_refuses_a_disk_that_has_changed(guest, disk, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    save = ["boot", "--serial", "none", "--kernel", "guest", "--disk", "disk.raw", "--until", AFTER.decode(), "--save", "snapshot"]
+    save = ["boot", "--serial", "none", "--kernel", "guest", "--disk", "disk.raw", "--until", AFTER.decode(),
+            "--save", "snapshot"]
     assert main(save) == 0
     with open(disk, "r+b") as file:
         file.write(b"x")
@@ -238,9 +239,11 @@ def test_the_firmware_is_in_the_snapshot(tmp_path, monkeypatch):
 # -- mistakes
 
 @pytest.mark.parametrize("arguments, what", [
-    (["--disk", "gone"], "gone: cannot be opened: No such file"), (["--disk", "."], ".: "), (["--disk", ""], "the text is empty"),
+    (["--disk", "gone"], "gone: cannot be opened: No such file"), (["--disk", "."], ".: "),
+    (["--disk", ""], "the text is empty"),
     (["--cdrom", "disk.raw", "--cdrom", "disk.raw"], "--cdrom: 2 of them"), (["--floppy", "disk.raw"], "are no diskette"),
-    (["--disk", "disk.raw", "--disk", "disk.raw", "--write"], "another program"), (["--disk", "disk.raw"] * 5, "--disk: 5 of them"),
+    (["--disk", "disk.raw", "--disk", "disk.raw", "--write"], "another program"),
+    (["--disk", "disk.raw"] * 5, "--disk: 5 of them"),
     (["--disk", "disk.raw"] * 4 + ["--cdrom", "disk.raw"], "room for 4"), (["--overlay", "o"], "there is no --disk for it"),
     (["--disk", "disk.raw", "--overlay", "o", "--write"], "--overlay and --write"),
     (["--disk", "disk.raw", "--overlay", "guest"], "not an overlay but a raw image"),

@@ -155,6 +155,8 @@ class Board(Machine):
 
     def write(self, address: int, data: bytes) -> None:
         """Write physical memory, as a DMA engine does; what would fall where there is none, or ROM, is dropped."""
+        if not data:
+            return
         done = 0
         for piece in self.engine.pieces(address, len(data), store=True):
             if isinstance(piece, memoryview):
