@@ -74,7 +74,7 @@ class PC(Board):
         pic1 = add("pic1", I8259, {2: self.counted(pic2.acknowledge, slave=True)}, at=0x20, elcr=0x4D0)
         irq = [*pic1.ir, *pic2.ir]
         pit = add("pit", I8254, at=0x40)
-        port61 = add("port61", Port61, lambda: pit.out(2), at=0x61)
+        port61 = add("port61", Port61, lambda: pit.out(2), lambda: pit.tone(2), at=0x61)
         keyboard = add("keyboard", Keyboard)
         mouse = add("mouse", Mouse)
         kbc = add("kbc", I8042, keyboard, mouse, at=0x60)

@@ -204,15 +204,14 @@ class FDC82077(Sectors, Device):
         self.next.off()
         self.stepped.off()
         self.perpendicular &= ~3                                            # [I] PERPENDICULAR MODE
-        if not self.locked:                                                 # [I] LOCK
-            self.config = self.config & (EIS | POLL) | EFIFO
-            self.pretrk = 0
+        if not self.locked:
+            self.config, self.pretrk = EFIFO, 0
+        self.config &= ~(EIS | POLL)                                        # [I] LOCK keeps EFIFO, FIFOTHR and PRETRK
 
     def _awake(self) -> None:
         """The polling after a reset finds that all four drives have changed their ready lines."""
-        if not self.config & POLL:
-            self.senses = [IC_READY | drive for drive in range(4)]
-            self.pending = 1
+        self.senses = [IC_READY | drive for drive in range(4)]
+        self.pending = 1
 
     # Commands without an execution phase
 

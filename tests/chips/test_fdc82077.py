@@ -131,11 +131,13 @@ def test_a_reset_ends_with_an_interrupt_and_four_changed_ready_lines(fdc, how):
     assert [fdc.command(8) for _ in range(4)] == [[0xC1, 0], [0xC2, 0], [0xC3, 0], [0x80]]
 
 
-def test_no_interrupt_after_a_reset_when_polling_is_off(fdc):
-    fdc.command(0x13, 0, 0x10, 0)
+def test_a_reset_turns_polling_on_and_implied_seeks_off(fdc):
+    fdc.command(0x94)
+    fdc.command(0x13, 0, 0x57, 0x20)                        # EIS, POLL
     fdc.write("DSR", 0x80)
-    assert fdc.chip.intr.level == 0
-    assert fdc.command(8) == [0x80]
+    assert fdc.chip.intr.level == 1
+    assert [fdc.command(8)[0] for _ in range(4)] == [0xC0, 0xC1, 0xC2, 0xC3]
+    assert fdc.command(0x0E)[8:] == [0x07, 0x20]
 
 
 def test_dmagate_gates_the_interrupt(fdc):
