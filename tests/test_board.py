@@ -44,3 +44,8 @@ def test_a_ROM_is_whole_pages_and_no_part_of_a_snapshot(board):
     assert bytes(rom) == b"\x55\xAA" + b"\xFF" * 0xFFE
     assert "ram" in board.save()["memories"] and "option" not in board.save()["memories"]
     assert board.roms["option"] is rom
+
+
+def test_to_write_nothing_is_allowed(board):
+    board.write(0x1000, b"")
+    assert board.read(0x1000, 0) == b""

@@ -107,7 +107,7 @@ class Views:
         pieces: list[memoryview | int] = []
         end = address + length
         table = self.stores if store else self.loads
-        if end <= PAGES * PAGE and not any(table[address // PAGE:-(-end // PAGE)]):
+        if address < end <= PAGES * PAGE and not any(table[address // PAGE:-(-end // PAGE)]):
             return self.memory.at(address, length, store)               # everything lies at its own address
         while address < end:
             page = address // PAGE
