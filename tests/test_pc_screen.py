@@ -122,6 +122,45 @@ def test_the_linear_frame_buffer_is_the_dispis_screen(pc):
     assert pc.read(0xA0000 + 256, 4) == b"\1\2\3\0"             # by the bank, too
 
 
+def test_text_is_in_the_frame_buffer_too_wherever_it_was_accessed_last(pc):
+    start(pc, "cli; hlt")
+    base = pc["vga"].memory.frame
+    source = f"""
+        mov ax, 0xB800
+        mov es, ax
+        mov word ptr es:[0], 0x0741
+        xor ax, ax
+        mov ds, ax
+        cli
+        .byte 0x66, 0x0F, 0x01, 0x16                    # lgdt: a flat segment for FS
+        .short table
+        mov eax, cr0
+        or al, 1
+        mov cr0, eax
+        mov bx, 8
+        mov fs, bx
+        and al, 0xFE
+        mov cr0, eax
+        mov edi, {base:#x}
+        mov eax, fs:[edi]
+        mov [0x600], eax
+        mov byte ptr fs:[edi], 0x42
+        mov al, es:[0]
+        mov [0x604], al
+        mov byte ptr es:[2], 0x43
+        mov al, fs:[edi + 8]
+        mov [0x605], al
+        hlt
+    table: .short 15
+        .long gdt
+    gdt: .long 0, 0
+        .byte 0xFF, 0xFF, 0, 0, 0, 0x93, 0xCF, 0
+    """
+    start(pc, source).run()
+    assert pc.read(0x600, 6) == bytes([0x41, 7, 0, 0, 0x42, 0x43])
+    assert pc.screen.text == "BC" and pc.engine.counters()["mmio_accesses"] < 10
+
+
 def drawn(machine, name, seed):
     steps = g.mode(name) + g.dac(0, bytes(range(256)) * 3)
     for segment in (0xA000, 0xB800):

@@ -135,6 +135,7 @@ class VGA(PCIFunction):
     DATA_NEXT = State(0, "the attribute controller's flip-flop: the next write is the data")
     DAC = State([0] * 768, "red, green, blue of each PEL")
     PEL = State(0, "where the next PELDATA goes to or comes from")
+    LENT = State(0, "the frame buffer has the bytes of a linear window, since it was accessed last")
     LATCH = State(0, "a byte of each plane, as the last read left them")
     STATUS = State(None, "IS1 up to EDGE, if it was looked at")
     EDGE = Timer("IS1 changes")
@@ -162,6 +163,14 @@ class VGA(PCIFunction):
     @latch.setter
     def latch(self, value: int) -> None:
         self.memory.latch = value
+
+    @property
+    def lent(self) -> int:
+        return self.memory.lent
+
+    @lent.setter
+    def lent(self, value: int) -> None:
+        self.memory.lent = value
 
     def reset(self) -> None:
         """RESET: the memory stays."""

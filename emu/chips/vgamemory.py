@@ -7,7 +7,9 @@ the VGA Display Memory".
 also where the linear frame buffer has them.  Text, CGA and 256-colour programs see one run of bytes instead, whose
 neighbours lie in different planes.  While the registers ask for such a layout, and stores go through unchanged, these bytes
 are kept in `linear`, in the guest's order, and shown to it as RAM.  When the layout ends they go back into the planes: each
-byte has one true place at any time, and a switch holds from the guest's next access on.
+byte has one true place at any time, and a switch holds from the guest's next access on.  Meanwhile the frame buffer's first
+256 KiB are not RAM.  An access there lends it the bytes: they go back, the frame buffer is RAM, and the window is not, up to
+the first access to that.
 
     PAIRS   odd/even: address a is plane a & 1; [I] address bit 0 of the plane is the page select
     CHAIN   chain-4: plane a & 3; address bits 0 and 1 of the plane are bits 14 and 15, as the CRTC's double-word mode
@@ -53,7 +55,7 @@ class VideoMemory:
     """`map` and the `set_` methods are told of registers; `read` and `write` are the accesses that are not to RAM.
 
     `view(address, length, memory, kind)` as Machine.view; `changed(memory)`: bytes that the guest may have run are others.
-    All but `latch` follows from the chip's registers, or is in `vram` and `linear`.
+    All but `latch` and `lent` follows from the chip's registers, or is in `vram` and `linear`.
     """
 
     read_plane: int
@@ -64,12 +66,15 @@ class VideoMemory:
         self.vram, self.linear, self.view, self.changed, self.lays = vram, linear, view, changed, lays
         self.words = vram.cast("I")
         self.latch = 0
+        self.lent = 0                               # the frame buffer has what the window asks for
+        self.wanted: int | None = None              # the layout that the registers ask for
+        self.direct: memoryview | None = None       # the part of `vram` that is to be shown
         self.layout: int | None = None
         self.window: memoryview | None = None       # the RAM that is shown
         self.shown: dict[int, tuple[bool, int] | None] = {}
         self.frame: int | None = None
         self.split = False                          # part of the frame buffer is not RAM
-        self.first = self.length = self.base = self.page = 0
+        self.first = self.whole = self.length = self.base = self.page = 0
         self.chained = self.pairs_read = self.pairs_write = self.paged = False
         self.planar = False                         # four planes, whatever the ALU's registers say
         self.set_alu({f"gr{i}": 0 for i in range(9)})
@@ -99,21 +104,33 @@ class VideoMemory:
         self.paged = bool(r["gr6"] & 2)
         self.page = 0 if r["misc"] & 0x20 else 1    # [I] MISC: page bit for odd/even, 0 is the high one
         self.planar = not (self.chained or self.pairs_write or self.pairs_read or self.paged)
-        self.first, self.length = MAPS[r["gr6"] >> 2 & 3] if r["misc"] & 2 else (0, 0)
-        self.base, window, layout = 0, None, None
+        self.first, self.whole = MAPS[r["gr6"] >> 2 & 3] if r["misc"] & 2 else (0, 0)
+        self.base, self.direct, wanted = 0, None, None
         if bank is not None:
-            self.first, self.length, self.base = 0, 0x10000, bank << 16
+            self.first, self.whole, self.base = 0, 0x10000, bank << 16
             if linear:
-                window = self.vram[self.base:self.base + 0x10000]
-        elif self.length in (0x8000, 0x10000) and self.lays:
-            layout = self._layout(r)
+                self.direct = self.vram[self.base:self.base + 0x10000]
+        elif self.whole in (0x8000, 0x10000) and self.lays:
+            wanted = self._layout(r)
         if anew:
-            self.layout = layout
+            self.layout = None if self.lent else wanted
             self.shown.clear()
-        else:
-            self.lay(layout)
-        self.window = window if layout is None else self.linear[:self.length]
+        elif wanted != self.wanted:
+            self.lent = 0
+        self.wanted = wanted
+        self._settle()
+
+    def _settle(self) -> None:
+        """Keep and show the bytes as `wanted`, or as the frame buffer has them."""
+        lent = self.lent and self.wanted is not None
+        self.lay(None if lent else self.wanted)
+        self.length = 0 if lent else self.whole
+        self.window = self.direct if self.layout is None else self.linear[:self.length]
         self._show()
+
+    def _lend(self, lent: int) -> None:
+        self.lent = lent
+        self._settle()
 
     def _layout(self, r: Mapping[str, Any]) -> int | None:
         """The linear layout, if each store has its own place and goes through unchanged."""
@@ -132,7 +149,7 @@ class VideoMemory:
     @property
     def settled(self) -> bool:
         """Whether the window stays what it is, whatever the ALU's registers and the map mask say."""
-        return self.base > 0 or (self.planar and not self.first) or not self.length
+        return self.base > 0 or (self.planar and not self.first) or not self.whole
 
     # -- what is shown
 
@@ -188,24 +205,13 @@ class VideoMemory:
 
     # -- accesses to the frame buffer's part that is not RAM
 
-    def _place(self, at: int) -> tuple[memoryview, int]:
-        n, p, layout = at >> 2, at & 3, self.layout
-        if layout == CHAIN and n & 3 == n >> 14:
-            return self.linear, n & 0xFFFC | p
-        if layout in (PAIRS, PAIRS + 1) and p < 2 and n & 1 == layout:
-            return self.linear, n & 0xFFFE | p
-        if layout == PLANE + p:
-            return self.linear, n
-        return self.vram, at
-
     def read_frame(self, at: int, size: int) -> int:
-        places = [self._place(at + i) for i in range(size)]
-        return int.from_bytes(bytes(memory[place] for memory, place in places), "little")
+        self._lend(1)
+        return int.from_bytes(self.vram[at:at + size], "little")
 
     def write_frame(self, at: int, size: int, value: int) -> None:
-        for i in range(size):
-            memory, place = self._place(at + i)
-            memory[place] = value >> 8 * i & 0xFF
+        self._lend(1)
+        self.vram[at:at + size] = value.to_bytes(size, "little")
 
     # -- accesses to the window that is not RAM
 
@@ -213,7 +219,9 @@ class VideoMemory:
         """`size` bytes from `at` on in A0000h-BFFFFh."""
         at -= self.first
         if at < 0 or at + size > self.length:
-            return ONES[size]
+            if at < 0 or at + size > self.whole:
+                return ONES[size]
+            self._lend(0)
         if self.window is not None:
             return int.from_bytes(self.window[at:at + size], "little")
         if not self.planar:
@@ -246,14 +254,16 @@ class VideoMemory:
         if self.chained:
             return at & 0xFFFC | at >> 14 & 3
         if self.paged:                              # [I] GR6 COE: bit 0 comes from elsewhere
-            return at & 0xFFFE | (at >> 16 if self.length > 0x10000 else self.page)
+            return at & 0xFFFE | (at >> 16 if self.whole > 0x10000 else self.page)
         return self.base + (at & 0xFFFF)
 
     def write(self, at: int, size: int, value: int) -> None:
         """`size` bytes to `at` and on in A0000h-BFFFFh."""
         at -= self.first
         if at < 0 or at + size > self.length:
-            return
+            if at < 0 or at + size > self.whole:
+                return
+            self._lend(0)
         if self.planar and self.window is None:
             at = self.base + (at & 0xFFFF)
             mask = FILL[self.planes_written]
