@@ -31,3 +31,12 @@ def test_the_memory_sizes_are_in_the_CMOS():
     with PC(64 << 20) as machine:
         word = {cell: cmos(machine, cell) | cmos(machine, cell + 1) << 8 for cell in (0x15, 0x17, 0x30, 0x34)}
         assert word == {0x15: 640, 0x17: 63 << 10, 0x30: 63 << 10, 0x34: 48 << 4}
+
+
+def test_the_speaker_sounds_as_counter_2_and_port_61h_say():
+    with PC(4 << 20) as machine:
+        for port, value in ((0x43, 0xB6), (0x42, 0x33), (0x42, 0x05), (0x61, 0x03)):
+            machine.ports.write[port << 4 | 1](value)
+        assert round(machine["port61"].speaker.hertz) == 896
+        machine.ports.write[0x61 << 4 | 1](0)
+        assert machine["port61"].speaker == (0, 0)

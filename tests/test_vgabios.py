@@ -42,6 +42,19 @@ def run(script: Script, tmp_path: Path, rom: bytes) -> list[tuple[str, bytes]]:
     return script.decode(told.read_bytes())
 
 
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory):
+    """What the guest of a story tells on QEMU with our BIOS; each is run once."""
+    told: dict[str, list[tuple[str, bytes]]] = {}
+
+    def tell(story: str) -> list[tuple[str, bytes]]:
+        if story not in told:
+            told[story] = run(STORIES[story](), tmp_path_factory.mktemp("ours"), build.vgabios())
+        return told[story]
+
+    return tell
+
+
 def here(script: Script, tmp_path: Path) -> list[tuple[str, bytes]]:
     """What the guest tells on our PC with our VGA BIOS, booted from a floppy by our BIOS."""
     told = bytearray()
@@ -184,13 +197,12 @@ def test_colours_and_modes_of_vbe(tmp_path):
 
 
 @pytest.mark.parametrize("story", STORIES)
-def test_a_guest_finds_the_same_with_our_bios_and_with_seavgabios(tmp_path, story):
+def test_a_guest_finds_the_same_with_our_bios_and_with_seavgabios(tmp_path, story, ours):
     if not OTHER.is_file():
         pytest.skip("SeaVGABIOS is not installed")
-    script = STORIES[story]()
-    ours, theirs = run(script, tmp_path, build.vgabios()), run(script, tmp_path, OTHER.read_bytes())
+    theirs = run(STORIES[story](), tmp_path, OTHER.read_bytes())
     mode, call = 3, ""
-    for (name, mine), (_, other) in zip(ours, theirs, strict=True):
+    for (name, mine), (_, other) in zip(ours(story), theirs, strict=True):
         if name.startswith("int10"):
             call = name
             if call.startswith("int10 00"):
@@ -201,11 +213,9 @@ def test_a_guest_finds_the_same_with_our_bios_and_with_seavgabios(tmp_path, stor
 
 
 @pytest.mark.parametrize("story", ["text", "fonts", "CGA", "256 colours", "VESA"])
-def test_a_guest_finds_the_same_on_our_pc_and_on_qemu(tmp_path, story):
-    script = STORIES[story]()
-    ours, theirs = here(script, tmp_path), run(script, tmp_path, build.vgabios())
+def test_a_guest_finds_the_same_on_our_pc_and_on_qemu(tmp_path, story, ours):
     call = ""
-    for (name, mine), (_, other) in zip(ours, theirs, strict=True):
+    for (name, mine), (_, other) in zip(here(STORIES[story](), tmp_path), ours(story), strict=True):
         call = name if name.startswith("int10") else call
         if name == "mask":                      # QEMU 7.2 has no PEL mask
             assert mine == b"\xFF"
