@@ -12,7 +12,8 @@ This is no part by itself: a disk (atadisk.py) or a CD-ROM drive (atapi.py) says
     all             finish(), or fail(error)
 
 Time is plain: COMMAND for a command without data, ACCESS before the data of one with, at once for the next block of the
-same command.  In DMA the bytes pass at the rate of the transfer mode, and the host sees them when the last has passed.
+same command.  In DMA the bytes pass at 100 MB a second, whatever the mode: how fast a host adapter runs its cycles is no
+matter of the drive's.  The host sees them when the last has passed.
 
 Not modelled: seeks, rotation, a cache of the drive's own (the medium's is the host's), the order of PDIAG- and DASP-,
 overlapped and queued commands, CRC errors, security, SMART, host protected area (READ NATIVE MAX tells the size).
@@ -29,10 +30,9 @@ from emu.device import BLOCK, RW, VALUE, Device, Out, R, Reg, State, Timer, W
 RESET = 1_000_000               # ns: a reset or a diagnosis
 COMMAND = 20_000
 ACCESS = 100_000                # as a drive takes that has the sectors at hand; a disk that seeks takes 100 times as long
+BYTE = 10                       # 100 MB a second, the drive's fastest mode
 PIO, MWDMA, UDMA = 0x08, 0x20, 0x40             # [ATA] table 44: the transfer modes
 MODES = {PIO: 5, MWDMA: 3, UDMA: 6}             # how many there are of each
-PER_KIB = {0x20: 245_760, 0x21: 76_800, 0x22: 61_440,           # ns: 480, 150 and 120 ns for each word
-           0x40: 61_440, 0x41: 40_960, 0x42: 30_720, 0x43: 23_040, 0x44: 15_360, 0x45: 10_240}
 UNC, WP, IDNF, ABRT = 0x40, 0x40, 0x10, 0x04    # of ERROR
 DIAGNOSTIC, DEVICE_RESET = 0x90, 0x08
 
@@ -321,10 +321,6 @@ class Drive(ABC, Device):
     moved_DATA32 = moved_DATA
 
     # DMA
-
-    def passing(self, length: int) -> int:
-        """ns that `length` bytes take in the transfer mode; multiword 2 where none of DMA was ever set."""
-        return length * PER_KIB[self.dma_mode or 0x22] >> 10
 
     def set_mode(self, value: int) -> bool:
         """SET FEATURES 03h: whether there is such a transfer mode."""

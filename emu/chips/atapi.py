@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from emu.chips import ataidentify as identify
-from emu.chips.atadrive import ABRT, ACCESS, COMMAND, DEVICE_RESET, Drive
+from emu.chips.atadrive import ABRT, ACCESS, BYTE, COMMAND, DEVICE_RESET, Drive
 from emu.device import State
 
 PACKET = 12                     # bytes of a command packet
@@ -129,7 +129,7 @@ class PacketDrive(Drive):
         self.cdb = bytes(self.buffer)
         self.phase, self.status, self.power = "", self.STATUS.BSY, ACTIVE
         length = self.expected()
-        self.later(COMMAND if not length else ACCESS + (self.passing(length) if self.by_dma else 0), "execute")
+        self.later(COMMAND if not length else ACCESS + (length * BYTE if self.by_dma else 0), "execute")
 
     @abstractmethod
     def expected(self) -> int:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from emu.chips.atadrive import ABRT, ACCESS, COMMAND, IDNF, UNC, WP, Drive
+from emu.chips.atadrive import ABRT, ACCESS, BYTE, COMMAND, IDNF, UNC, WP, Drive
 from emu.chips.media import Medium, read_into
 from emu.device import State
 
@@ -71,7 +71,7 @@ class Sectors(Drive):
             self.take(tell=False)               # [ATA] figure 22: no interrupt before the first DRQ block
         else:
             count = min(self.left, max(self.sectors - self.sector_at, 0))
-            self.later(ACCESS + (self.passing(count * SECTOR) if options & DMA else 0), row.step)
+            self.later(ACCESS + (count * SECTOR * BYTE if options & DMA else 0), row.step)
 
     # Addresses
 
