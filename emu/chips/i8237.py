@@ -175,12 +175,14 @@ class I8237(Device):
         waiting = sum(pin.level << n for n, pin in enumerate(self.dreq)) & ~self.mask
         self.hrq(1 if waiting and not self.command & self.COMMAND.DISABLE else 0)
 
+    def _base(self, n: int) -> int:
+        """Where the block of channel n begins; [AT] for words A16 comes from the controller, not from the page."""
+        return self.page(n) & -0x10000 * self.width
+
     def _pieces(self, n: int, units: int) -> list[tuple[int, int]]:
         """(address, bytes) of the next `units` transfers of channel n, in ascending pieces; the channel moves on."""
-        c, page, pieces = self.channels[n], self.page(n), []
+        c, page, pieces = self.channels[n], self._base(n), []
         down = c["mode"] & DECREMENT
-        if self.width == 2:
-            page &= ~0x1FFFF                                                # [AT] A16 comes from the controller
         c["count"] = c["count"] - units & 0xFFFF
         while units:
             at = c["address"]
@@ -225,26 +227,27 @@ class I8237(Device):
             self.mask |= 1 << n
 
     def _memory_to_memory(self) -> None:
-        """[I] "Memory-to-Memory": channel 0 is the source, channel 1 the destination, whose count ends it."""
-        source, target = self.channels[0], self.channels[1]
-        units = target["count"] + 1
-        if self.command & self.COMMAND.HOLD0:
-            first = self.memory_read(self.page(0) + source["address"], 1)
-            source["count"] = source["count"] - units & 0xFFFF
-            data = first * units
-            self._move(1, data)
-        else:
-            # A transfer writes a byte before the next is read: where the blocks overlap, that is seen
-            for _ in range(units):
-                reload = source["count"] == 0 and source["mode"] & AUTO
-                (address, size), = self._pieces(0, 1)
-                data = self.memory_read(address, size)
-                (address, size), = self._pieces(1, 1)
-                self.memory_write(address, data)
-                if reload:                                                  # [I] no EOP, no TC from channel 0
-                    source["address"], source["count"] = source["base_address"], source["base_count"]
-            self._terminal(1)
-        self.temporary = data[-1]
+        """[I] "Memory-to-Memory": channel 0 is the source, channel 1 the destination, whose count ends it.
+
+        A byte is written before the next is read: where the blocks overlap, that is seen.
+        """
+        source, target, width, whole = self.channels[0], self.channels[1], self.width, 0x10000 * self.width
+        origin, goal, units = self._base(0), self._base(1), target["count"] + 1
+        taken = bytearray(self.memory_read(origin, whole))
+        given = taken if origin == goal else bytearray(whole)
+        step = 0 if self.command & self.COMMAND.HOLD0 else -1 if source["mode"] & DECREMENT else 1
+        down = -1 if target["mode"] & DECREMENT else 1
+        at, to, left = source["address"], target["address"], source["count"]
+        for _ in range(units):
+            given[to * width:to * width + width] = taken[at * width:at * width + width]
+            at, to, left = at + step & 0xFFFF, to + down & 0xFFFF, left - 1 & 0xFFFF
+            if left == 0xFFFF and source["mode"] & AUTO:                    # [I] no EOP, no TC from channel 0
+                at, left = source["base_address"], source["base_count"]
+        source["address"], source["count"] = at, left
+        self.temporary = given[(to - down & 0xFFFF) * width]
+        for address, size in self._pieces(1, units):
+            self.memory_write(address, bytes(given[address - goal:address - goal + size]))
+        self._terminal(1)
 
 
 class Channel:

@@ -209,6 +209,16 @@ def test_where_blocks_overlap_a_byte_is_written_before_the_next_is_read(dma):
     assert dma.memory[0x1000:0x100A] == b"a" * 9 + b"\0"
 
 
+def test_channel_0_may_auto_initialize_and_channel_1_count_down(dma):
+    dma.memory[0x1000:0x1003] = b"abc"
+    dma.program(0, 0x98, 0x1000, 3)
+    dma.program(1, 0xA4, 0x5006, 7, page=2)
+    dma.write("COMMAND", 0x01)
+    dma.write("REQUEST", 4)
+    assert dma.memory[0x25000:0x25007] == b"acbacba"
+    assert dma.read("STATUS") == 0x02                       # no terminal count of channel 0
+
+
 # The AT's second controller, pages, cascade
 
 def test_the_second_controller_counts_words():
