@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 
 from emu.bus import Bus
-from emu.device import Device, In, Out, Part, Reg, State, Timer
+from emu.device import Device, In, Out, Part, Reg, State, Timer, Window
 
 Placed = Iterable[tuple[Device, Mapping[str, int]]]     # a chip, and the base of each of its blocks that is seen
 
@@ -15,11 +15,11 @@ WIDTH = 100
 
 
 def placements(devices: Iterable[Device], *buses: Bus) -> Placed:
-    """`devices` with the bases that they have on `buses`."""
+    """`devices` with the bases that they have on the first of `buses` where they are."""
     where: dict[Device, dict[str, int]] = {device: {} for device in devices}
     for bus in buses:
         for (device, block), base in bus.places.items():
-            where[device][block] = base
+            where[device].setdefault(block, base)
     return list(where.items())
 
 
@@ -73,8 +73,13 @@ def _chip(device: Device, blocks: Mapping[str, int]) -> Iterator[str]:
         registers = [reg for reg in _registers(device, blocks) if reg.block == block]
         banks = "; (n) is seen while bank n is selected" if any(reg.bank for reg in registers) else ""
         yield ""
-        yield ("registers" if block == "at" else f"registers of {block}") + f" at {base:#x}{banks}"
+        what = "registers" if registers else "window"
+        yield (what if block == "at" else f"{what} of {block}") + f" at {base:#x}{banks}"
         yield from _columns(_register(reg, base) for reg in registers)
+        for window in device.parts(Window):
+            if window.block == block:
+                first = base + window.offset
+                yield f"  {first:04x} to {first + window.length - 1:04x}  {window.name}  {window.doc}"
     for title, kind in ("inputs", In), ("outputs", Out), ("timers", Timer), ("state", State):
         parts = list(device.parts(kind))
         if parts:

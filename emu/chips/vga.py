@@ -26,7 +26,6 @@ from emu.device import RING, RW, VALUE, R, Reg, State, Timer, W, Window
 
 FRAME_BUFFER = 16 << 20
 ROM_SIZE = 64 << 10
-SR, GR, CR, AR = 0x00, 0x10, 0x20, 0x80                            # where each has its registers on the inner bus
 LOOKS = attrgetter("sr1", "arx", "pelmask", *(f"cr{i:02x}" for i in range(25)), *(f"ar1{i}" for i in range(5)))
 LITTLE = 0x1E1E1E1E                                                # [Q] byte order of the frame buffer
 
@@ -148,9 +147,9 @@ class VGA(PCIFunction):
         self.read_FRAME, self.write_FRAME = memory.read_frame, memory.write_frame
         self.beam = Beam()
         self.shown_rom: list[int | None] = [None]
-        self.inside, self.block = Bus(), Bus()
-        for block, base in ("sr", SR), ("gr", GR), ("cr", CR), ("ar", AR):
-            self.inside.place(self, block, base)
+        self.sequencer, self.graphics, self.crtc, self.attributes, self.block = (Bus() for _ in range(5))
+        for block, bus in ("sr", self.sequencer), ("gr", self.graphics), ("cr", self.crtc), ("ar", self.attributes):
+            bus.place(self, block, 0)
         for block, base in ("at", 0x400), ("colour", 0x410), ("qext", 0x600):
             self.block.place(self, block, base)
         self.block.place(dispi, "dispi", 0x500)
@@ -242,16 +241,13 @@ class VGA(PCIFunction):
 
     # Sequencer and graphics controller
 
-    def _inner(self, base: int, index: int) -> int:
-        value: int = self.inside.read[base + index << 4 | 1]()
-        return value
-
     def read_SRD(self) -> int:
-        return self._inner(SR, self.srx & 7)
+        value: int = self.sequencer.read[(self.srx & 7) << 4 | 1]()
+        return value
 
     def write_SRD(self, value: int) -> None:
         index = self.srx & 7
-        self.inside.write[SR + index << 4 | 1](value)
+        self.sequencer.write[index << 4 | 1](value)
         if index == 1:
             self.forget()
         elif index == 2 and self.memory.settled:
@@ -260,11 +256,12 @@ class VGA(PCIFunction):
             self.remap()
 
     def read_GRD(self) -> int:
-        return self._inner(GR, self.grx & 15)
+        value: int = self.graphics.read[(self.grx & 15) << 4 | 1]()
+        return value
 
     def write_GRD(self, value: int) -> None:
         index = self.grx & 15
-        self.inside.write[GR + index << 4 | 1](value)
+        self.graphics.write[index << 4 | 1](value)
         self.memory.set_alu(vars(self))
         if index in (5, 6) or not self.memory.settled:
             self.remap()
@@ -272,17 +269,16 @@ class VGA(PCIFunction):
     # CRTC
 
     def read_CRD(self) -> int:
-        return self._inner(CR, self.crx) if self.crx <= 0x18 else 0xFF
+        value: int = self.crtc.read[self.crx << 4 | 1]()
+        return value
 
     def write_CRD(self, value: int) -> None:
         index = self.crx
-        if index > 0x18:
-            return
         if index <= 7 and self.cr11 & self.CR11.PR:
             if index < 7:
                 return
             value = self.cr07 & ~self.CR07.LC8 | value & self.CR07.LC8     # [I] the one bit that is not protected
-        self.inside.write[CR + index << 4 | 1](value)
+        self.crtc.write[index << 4 | 1](value)
         if not 0x0A <= index <= 0x0F:
             self.forget()
 
@@ -336,13 +332,13 @@ class VGA(PCIFunction):
             return
         index = self.arx & 0x1F
         if index >= 0x10:
-            self.inside.write[AR + index << 4 | 1](value)
+            self.attributes.write[index << 4 | 1](value)
         elif not self.arx & self.ARX.PAS:           # [I] the palette is loaded while PAS is 0
             self.palette[index] = value & 0x3F
 
     def read_ARD(self) -> int:
         index = self.arx & 0x1F
-        value: int = self.palette[index] if index < 0x10 else self._inner(AR, index)
+        value: int = self.palette[index] if index < 0x10 else self.attributes.read[index << 4 | 1]()
         return value
 
     # Palette
