@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emu import screen
 from emu.chips.dispi import Dispi
 from emu.chips.vga import VGA
 from emu.chips.vgabeam import Beam
@@ -283,3 +286,41 @@ def test_each_edge_of_the_beam_is_one():
         status, now = beam.look(now)
         seen.append(status)
     assert seen == [0, 1] * 400 + [1, 9, 1]
+
+
+def test_whatever_a_guest_writes_there_is_a_picture_and_one_place_for_each_byte():
+    rng = random.Random("vga")
+    v = Card(memoryview(bytes(65536)))
+    ports = [v.base[block] + offset for block in ("at", "colour", "mono") for offset in range(16)]
+    index = ("SR", 8), ("GR", 9), ("CR", 25)
+    for i in range(6000):
+        what = rng.random()
+        if what < 0.35:
+            which, count = rng.choice(index)
+            if v.read("MISCR") & 1:
+                v.indexed(which, rng.randrange(count), rng.choice([0, 0xFF, rng.randrange(256), rng.randrange(16)]))
+            else:
+                v.write("MISC", 0x67)
+        elif what < 0.5:
+            v.bus.write[rng.choice(ports) << 4 | 1](rng.randrange(256))
+        elif what < 0.6:
+            v.dispi.index = rng.randrange(12)
+            v.dispi.write_DATA(rng.choice([0, 1, 4, 8, 16, 32, 0x41, 0xC1, 640, rng.randrange(65536)]))
+        elif what < 0.65:
+            v.write(rng.choice(["BAR0", "BAR2", "EXPROM", "PCICMD"]), rng.getrandbits(16) << 16 | rng.randrange(8))
+        elif what < 0.9:
+            size, (block, length) = rng.choice([1, 2, 4]), rng.choice([("legacy", 1 << 17), ("frame", 1 << 18), ("mmio", 4096)])
+            entry = v.base[block] + rng.randrange(length) << 4 | size
+            if rng.random() < 0.5:
+                v.bus.write[entry](rng.getrandbits(8 * size))
+            else:
+                assert 0 <= v.bus.read[entry]() < 1 << 8 * size
+        else:
+            v.advance(rng.randrange(100_000))
+        if i % 100 == 0:
+            p = v.chip.picture()
+            assert len(p["memory"]) == (16 << 20 if p["dispi"] else 1 << 18)
+            screen.text(p)
+            if p["dispi"] is None or p["dispi"][0] * p["dispi"][1] < 1 << 20:
+                frame = screen.frame(p)
+                assert len(frame.rgb) == 3 * frame.width * frame.height
