@@ -130,6 +130,8 @@ class Board(Machine):
         """The inverse of `save`."""
         super().restore(state, memories)
         self.irqs[:] = state["irqs"]
+        if self.start is not None and self.start.mode == "firmware":
+            self._offer(self.start)
 
     def close(self) -> None:
         """As Machine.close.  Raises OSError if something that the guest wrote on a drive could not be kept."""
@@ -200,15 +202,26 @@ class Board(Machine):
              name: str | None = None) -> Start:
         """Put a kernel in, to be started by the next `run`, and again by each reset.  Raises emu.loaders.BadImage."""
         self.start = load(Path(kernel) if isinstance(kernel, str) else kernel, memory_map=self.memory_map(),
-                          initrd=initrd, append=append, name=name)
+                          initrd=initrd, append=append, name=name, top=self._top())
         self._restart()
         return self.start
+
+    def _top(self) -> int | None:
+        """The end of the RAM below 4 GiB, where the board has a firmware that starts Linux kernels."""
+        return None
+
+    def _offer(self, start: Start) -> None:
+        """Let the firmware find a kernel."""
+        raise NotImplementedError
 
     def _firmware(self) -> None:
         """Leave in RAM what the board's firmware would have left there."""
 
     def _restart(self) -> None:
         if self.start is None:
+            return
+        if self.start.mode == "firmware":
+            self._offer(self.start)
             return
         self._firmware()
         for address, data in self.start.blocks:

@@ -40,6 +40,7 @@ from emu.chips.uart16550 import UART16550
 from emu.engine import Costs
 from emu.host import keys
 from emu.host.files import replacing
+from emu.loaders import Start, pieces
 
 EBDA = 0x9FC00              # the extended BIOS data area: the last KiB of conventional memory
 START = datetime(2026, 1, 1, tzinfo=UTC)        # what the RTC says at power-on unless the user asks for another time
@@ -182,6 +183,14 @@ class PC(Board):
             "c": [fwitems.DISK.format(*place) for place in boot_order(self, ATADisk)],
             "d": [fwitems.DISK.format(*place) for place in boot_order(self, ATAPICDROM)]}
         return [path for device in self.boot for path in paths.get(device, [])]
+
+    def _top(self) -> int | None:
+        return None if self.firmware is None else min(self.size, LOW_END)
+
+    def _offer(self, start: Start) -> None:
+        fwcfg = self.chips["fwcfg"]
+        assert isinstance(fwcfg, FwCfg)
+        fwcfg.offer(pieces.items(start))
 
     def _firmware(self) -> None:
         """What a BIOS leaves, as far as kernels that are started directly count on it."""

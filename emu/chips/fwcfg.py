@@ -39,6 +39,10 @@ class FwCfg(Device):
                    **{keys[name]: data for name, data in files.items()}}
         self.items = {key: bytearray(data) for key, data in content.items()}
 
+    def offer(self, items: Mapping[int, bytes]) -> None:
+        """Further items, which the host has only now: a kernel."""
+        self.items.update({key: bytearray(data) for key, data in items.items()})
+
     def item(self) -> bytearray:
         """The selected item; an empty one if there is none."""
         return self.items.get(self.selector & KEY, bytearray())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from emu.loaders import elf, flat, linux, multiboot
+from emu.loaders import elf, flat, linux, multiboot, pieces
 from emu.loaders.memory import Ram, read
 from emu.loaders.start import BadImage, MemoryMap, Screen, Start
 
@@ -21,17 +21,21 @@ def load(
     append: str = "",
     screen: Screen | None = None,
     name: str | None = None,
+    top: int | None = None,
 ) -> Start:
     """How the machine starts with `kernel`, a file or its bytes; the content tells the kind.
 
     `initrd`: Linux: a file.  Multiboot: modules, `file args,file args` (`,,` is a comma); the first word is the file.
     `append`: the command line.  `screen`: the board's text screen, None where it has none.
+    `top`: the end of the RAM below 4 GiB, where a firmware is to start Linux kernels.
     `name`: what messages, and the first word of a Multiboot command line, call the kernel; by default the file's path.
     Raises BadImage, with one line for the user, and nothing else, whatever the files hold.
     """
     name = name or ("kernel" if isinstance(kernel, bytes) else str(kernel))
     data = kernel if isinstance(kernel, bytes) else read(kernel, LIMIT, "kernel")
     ram = Ram(memory_map)
+    if linux.is_linux(data) and top is not None:
+        return pieces.pieces(data, name, top, initrd, append)
     if linux.is_linux(data):
         return linux.load(data, name, ram, memory_map, initrd, append, screen)
     if multiboot.find_header(data) is not None:

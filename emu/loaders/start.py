@@ -41,12 +41,13 @@ class Start:
 
     `mode` "real": the selectors are in `registers`, bases are 16 times that.  `mode` "protected": flat 32-bit segments
     from the table at `gdtr`, CS = `code`, DS ES FS GS SS = `data`, CR0.PE = 1, paging off, A20 on.  Interrupts are as
-    EFLAGS says.  A later block is placed over an earlier one.
+    EFLAGS says.  A later block is placed over an earlier one.  `mode` "firmware": the board's firmware finds the blocks
+    in fw_cfg (emu.loaders.pieces) and does the rest.
     """
 
     kind: str  # "linux" | "multiboot" | "elf" | "flat"
     blocks: tuple[tuple[int, bytes], ...]  # (physical address, bytes); what must be cleared is there as zero bytes
-    mode: str  # "real" | "protected"
+    mode: str  # "real" | "protected" | "firmware"
     registers: Mapping[str, int]  # in the SDM's names, lower case; those not named are zero
     gdtr: tuple[int, int] | None = None  # (base, limit); the table is in one of the blocks
     code: int = 0
