@@ -309,7 +309,8 @@ def test_whatever_a_guest_writes_there_is_a_picture_and_one_place_for_each_byte(
         elif what < 0.65:
             v.write(rng.choice(["BAR0", "BAR2", "EXPROM", "PCICMD"]), rng.getrandbits(16) << 16 | rng.randrange(8))
         elif what < 0.9:
-            size, (block, length) = rng.choice([1, 2, 4]), rng.choice([("legacy", 1 << 17), ("frame", 1 << 18), ("mmio", 4096)])
+            size, block = rng.choice([1, 2, 4]), rng.choice(["legacy", "frame", "mmio"])
+            length = {"legacy": 1 << 17, "frame": 1 << 18, "mmio": 1 << 12}[block]
             entry = v.base[block] + rng.randrange(length) << 4 | size
             if rng.random() < 0.5:
                 v.bus.write[entry](rng.getrandbits(8 * size))
