@@ -101,7 +101,7 @@ class Cabled:
 class Streams:
     """A channel with a device that always has data, or wants some."""
 
-    sends, wanted = True, 512
+    wanted = 512
 
     def send(self, place: memoryview) -> int:
         return min(len(place), 700)

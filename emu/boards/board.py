@@ -152,8 +152,9 @@ class Board(Machine):
 
     def read(self, address: int, length: int) -> bytes:
         """`length` bytes of physical memory, as the guest sees it; FFh where there is none."""
-        return b"".join(bytes(piece) if isinstance(piece, memoryview) else b"\xFF" * piece
-                        for piece in self.engine.pieces(address, length))
+        pieces = [bytes(piece) if isinstance(piece, memoryview) else b"\xFF" * piece
+                  for piece in self.engine.pieces(address, length)]
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def write(self, address: int, data: bytes) -> None:
         """Write physical memory, as a DMA engine does; what would fall where there is none, or ROM, is dropped."""

@@ -48,9 +48,6 @@ class ATAChannel(Device):
         self.devices = device0, device1
         self.there = tuple(device for device in self.devices if device is not None)
 
-    def selected(self) -> Any:
-        return self.devices[self.device >> 4 & 1]
-
     def answers(self) -> Any:
         """Who answers for the registers that are not STATUS."""
         return self.devices[self.device >> 4 & 1] or self.devices[0]
@@ -58,25 +55,19 @@ class ATAChannel(Device):
     # The host adapter's side of DMA; while data moves the selection cannot change
 
     @property
-    def sends(self) -> bool:
-        """Whether the device has data for the host."""
-        device = self.selected()
-        return device is not None and device.phase == "dma in"
-
-    @property
     def wanted(self) -> int:
         """How many bytes the device takes from the host, at most."""
-        device = self.selected()
+        device = self.devices[self.device >> 4 & 1]
         return device.wanted if device else 0
 
     def send(self, place: memoryview) -> int:
-        """Fill `place` from the device; returns how many bytes it had, 0 for none."""
-        device = self.selected()
+        """Fill `place` from the device; returns how many bytes it had, 0 if it has none for the host."""
+        device = self.devices[self.device >> 4 & 1]
         return int(device.send(place)) if device else 0
 
     def receive(self, data: bytes | memoryview) -> None:
         """At most `wanted` bytes for the device."""
-        device = self.selected()
+        device = self.devices[self.device >> 4 & 1]
         if device:
             device.receive(data)
 
@@ -142,11 +133,11 @@ class ATAChannel(Device):
         return device.read_DEVICE() if device else NOBODY
 
     def read_STATUS(self) -> int:
-        device = self.selected()
+        device = self.devices[self.device >> 4 & 1]
         return device.read_STATUS() if device else self.silence()
 
     def read_ASTATUS(self) -> int:
-        device = self.selected()
+        device = self.devices[self.device >> 4 & 1]
         return device.status if device else self.silence()
 
     def silence(self) -> int:
@@ -154,7 +145,7 @@ class ATAChannel(Device):
         return 0 if self.device & self.DEVICE.DEV and self.devices[0] else NOBODY
 
     def holds_STATUS(self) -> bool:
-        device = self.selected()
+        device = self.devices[self.device >> 4 & 1]
         return device is None or not device.pending
 
     # What all devices hear
@@ -203,6 +194,6 @@ class ATAChannel(Device):
                 device.write_COMMAND(value)
             self.device = 0
             return
-        selected = self.selected()
+        selected = self.devices[self.device >> 4 & 1]
         if selected:
             selected.write_COMMAND(value)

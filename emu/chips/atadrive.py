@@ -129,7 +129,8 @@ class Drive(ABC, Device):
     def write_DEVICE(self, value: int) -> None:
         self.device = value & 0x5F
         self.devctl &= ~self.DEVCTL.HOB
-        self.update()
+        if self.pending:
+            self.update()
 
     def read_STATUS(self) -> int:
         if self.pending:
@@ -156,16 +157,16 @@ class Drive(ABC, Device):
         """A command; one that comes while another runs is lost, as it would be on many a device."""
         if self.devctl & self.DEVCTL.SRST or (self.busy() and not self.urgent(value)):
             return
-        if self.status & (self.STATUS.BSY | self.STATUS.DRQ):
-            self.still()
         self.devctl &= ~self.DEVCTL.HOB
-        self.command, self.pending = value, 0
+        self.command = value
+        if self.pending or self.busy():
+            self.still()
+            self.update()
         self.status, self.error = self.STATUS.BSY, 0
         if value == DIAGNOSTIC:
             self.later(RESET, "diagnosed")
         else:
             self.begin()
-        self.update()
 
     def busy(self) -> bool:
         return bool(self.status & (self.STATUS.BSY | self.STATUS.DRQ))

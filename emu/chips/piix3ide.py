@@ -34,8 +34,6 @@ class Channel(Protocol):
     """What a bus master asks of an ATA channel; see ata.ATAChannel."""
 
     @property
-    def sends(self) -> bool: ...
-    @property
     def wanted(self) -> int: ...
     def send(self, place: memoryview) -> int: ...
     def receive(self, data: bytes | memoryview) -> None: ...
@@ -155,7 +153,7 @@ class PIIX3IDE(PCIFunction):
                     break
                 address, length, end, table = self.descriptor(n, table)
             if to_memory:
-                moved = self.fill(address, length, channel.send) if channel.sends else 0
+                moved = self.fill(address, length, channel.send)
             else:
                 moved = min(channel.wanted, length)
                 if moved:

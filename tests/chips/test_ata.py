@@ -141,12 +141,12 @@ def test_nothing_is_written_or_selected_while_the_selected_device_works(two):
 
 def test_data_moves_by_dma_to_and_from_the_selected_device(two):
     channel = two.chip
-    assert not channel.sends and not channel.wanted and pull(channel, 512) == b""
+    assert not channel.wanted and pull(channel, 512) == b""
     two.command(0xC8, count=2, device=0x50)
-    assert two.drives[1].dmarq.level == 1 and channel.sends and not channel.wanted
+    assert two.drives[1].dmarq.level == 1 and not channel.wanted
     assert pull(channel, 2000) == b"\xBB" * 1024 and two.drives[1].dmarq.level == 0
     two.command(0xCA, count=2, device=0x50)
-    assert channel.wanted == 1024 and not channel.sends
+    assert channel.wanted == 1024 and pull(channel, 512) == b""
     channel.receive(b"\xCC" * 1024)
     assert two.drives[1].medium.data[:1024] == b"\xCC" * 1024 and two.drives[0].medium.data[0] == 0xAA
 

@@ -69,6 +69,13 @@ def test_device_reset_ends_a_packet_at_once_and_without_an_interrupt(b, medium):
     assert b.read("STATUS") == 0 and b.pins == []
 
 
+def test_device_reset_ends_the_interrupt_of_a_drq_block(b):
+    b.packet(*read_10(0, 1))
+    assert b.chip.intrq.level == 1
+    b.write("COMMAND", 0x08)
+    assert b.chip.intrq.level == 0 and b.read("STATUS") == 0 and b.chip.block_DATA("r") is None
+
+
 def test_identify_packet_device_says_what_it_is(b):
     told = b.identify(0xA1)
     assert b.read("STATUS") == DRDY

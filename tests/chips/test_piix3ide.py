@@ -21,10 +21,6 @@ class Stream:
     def __init__(self):
         self.data, self.wanted, self.got, self.done = b"", 0, b"", lambda: None
 
-    @property
-    def sends(self):
-        return bool(self.data)
-
     def send(self, place):
         piece, self.data = self.data[:len(place)], self.data[len(place):]
         place[:len(piece)] = piece
