@@ -1,4 +1,4 @@
-"""A Linux kernel that the machine gives by fw_cfg, entered by its real-mode part.   [LINUX] Documentation/arch/x86/boot.rst"""
+"""A Linux kernel that fw_cfg gives, entered by its real-mode part.   [LINUX] Documentation/arch/x86/boot.rst"""
 
 from __future__ import annotations
 
