@@ -30,7 +30,9 @@ def install(uc: int, class_: int, box: int, views: Views, code: Code, edge: bool
         x86_const.UC_X86_INS_RDTSCP: hooks.read_tsc(box, at.TSC_AUX),
     }.items():
         library.hook_instruction(uc, instruction, place(thunk))
-    at.write_u64(uc + at.UC_STOP_INTERRUPT, place(hooks.deliver_exception(box)))
+    deliver = place(hooks.deliver_exception(box))
+    at.write_u64(uc + at.UC_STOP_INTERRUPT, deliver)
+    at.write_u64(box + m.DELIVER, deliver)
     code_map, rom_map = host_address(memory.code_map), host_address(memory.rom_map)
     fill, take = symbol("x86_cpu_tlb_fill_x86_64"), symbol("x86_cpu_exec_interrupt_x86_64")
     ours = {

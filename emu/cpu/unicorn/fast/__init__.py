@@ -11,11 +11,13 @@ bytes before it edits, and leaves what does not match; the report counts both.
 | lookup   | lookup.py   | indirect jumps look in the jump cache     | boot 0.95, dispatcher 0.75  | a call into C each
 | branches | branches.py | a taken branch is one host jump           | boot 0.95                   | jcc to a jmp
 | strings  | strings.py  | REP MOVS and STOS by the page             | rep movsd 0.04              | a block for each element
+| access   | access.py   | the TLB is asked in nine instructions     | copy by mov 0.95           | eleven
 | pages    | pages.py    | the editor keeps the map of code pages    | boot 0.94                   | a hook, scans of the TLB
 | tlb      | tlb.py      | a TLB that starts with 4,096 entries      | boot 0.94, paged sieve 0.35 | 256, until a flush
 | huge     | huge.py     | huge host pages under the translations    | boot 0.96                   | misses of the host's TLB
 | tsc      | entries.py  | RDTSC at the helper's entry               | a read 0.1                  | hook list, state search
 | pause    | pause.py    | PAUSE goes on with the next block         | a PAUSE 0.1, boot 0.96      | to the main loop each
+| interrupts | interrupts.py | INT n delivered where it stands       | INT 80h and IRET 0.85       | by way of the main loop
 | ports    | ports.py    | ports answered without Python             | IN, OUT 0.02 to 0.3         | a Python call each
 | mmio     | mmio.py     | the same for device memory                | a load or store 0.05 to 0.2 | a Python call each
 | sse      | sse.py      | add, sub, mul, div by the host's SSE      | SSE loop 0.5                | softfloat
@@ -35,11 +37,13 @@ from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.build import KNOWN, NAME, WANTED
 from emu.cpu.unicorn.code import Code, Patches
 from emu.cpu.unicorn.fast import (
+    access,
     branches,
     budget,
     editor,
     entries,
     huge,
+    interrupts,
     lookup,
     pages,
     pause,
@@ -57,11 +61,14 @@ from emu.engine import EngineError
 
 CODE = 16 * 4096                    # bytes of a machine's thunks
 REWRITERS: dict[str, ModuleType] = {
-    "budget": budget, "lookup": lookup, "strings": strings, "branches": branches, "record": record, "pages": pages,
+    "budget": budget, "lookup": lookup, "strings": strings, "branches": branches, "access": access,
+    "record": record, "pages": pages,
 }
 NEEDS = {"strings": "budget", "mmio": "ports"}
-NAMES = (*(name for name in REWRITERS if name != "record"), "tlb", "huge", "tsc", "pause", "ports", "mmio", "sse")
-PATCHES = Patches({**entries.ENTRIES, **pause.ENTRIES, **ports.entries(), **sse.ENTRIES}, editor.SLOTS)
+NAMES = (*(name for name in REWRITERS if name != "record"), "tlb", "huge", "tsc", "pause", "interrupts", "ports", "mmio",
+         "sse")
+PATCHES = Patches({**entries.ENTRIES, **pause.ENTRIES, **interrupts.ENTRIES, **ports.entries(), **sse.ENTRIES},
+                  editor.SLOTS)
 
 
 def chosen(text: str | None = None) -> frozenset[str]:
@@ -130,6 +137,8 @@ def _install(handle: int, env: int, box: m.Mailbox, memory: Memory, on: frozense
     words[m.TSC_ON >> 3], words[m.SSE_ON >> 3], words[m.PAGES_ON >> 3] = "tsc" in on, "sse" in on, "pages" in on
     if "pause" in on:
         words[m.PAUSE >> 3] = code.place(lookup.find())
+    if "interrupts" in on:
+        words[m.GO_ON >> 3] = code.place(lookup.find())
     if "huge" in on:
         huge.advise(epilogue)
     if "tlb" in on:

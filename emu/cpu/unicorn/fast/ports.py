@@ -79,9 +79,10 @@ def gate(size: int, back: str, table: int) -> str:
 
 
 def find() -> str:
-    """rax = the entry for the key in RSI, whose place in the table at r9 is in EAX.  Goes on at `fresh`, where the answer counts.
+    """rax = the entry for the key in RSI, whose place in the table at r9 is in EAX.
 
-    Else at `python`, where the generation has advanced unless the entry is STEADY; at `unknown` if it is another key's.
+    Goes on at `fresh`, where the answer counts.  Else at `python`, where the generation has advanced unless the entry is
+    STEADY; at `unknown` if it is another key's.
     """
     return f"""
         shl eax, 0x6
