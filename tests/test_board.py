@@ -49,3 +49,12 @@ def test_a_ROM_is_whole_pages_and_no_part_of_a_snapshot(board):
 def test_to_write_nothing_is_allowed(board):
     board.write(0x1000, b"")
     assert board.read(0x1000, 0) == b""
+
+
+@pytest.mark.parametrize("address", [1 << 44, (1 << 44) - 2, 1 << 45, (1 << 64) - 2])
+def test_beyond_what_a_processor_can_address_is_nothing(board, address):
+    board.ram[:4] = b"here"
+    rom = board.rom("option", b"\x55\xAA")
+    board.write(address, b"dma!")
+    assert board.read(address, 4) == b"\xFF" * 4
+    assert bytes(board.ram[:4]) == b"here" and bytes(rom[:2]) == b"\x55\xAA"

@@ -13,6 +13,7 @@ from emu.chips.atadrive import Drive
 from emu.chips.atapicd import ATAPICDROM
 from emu.chips.atasectors import CYLINDERS, HEADS, TRACK
 from emu.chips.media import Medium
+from emu.chips.pci import IO, Show
 from emu.chips.piix3ide import PIIX3IDE
 
 PORTS = ((0x1F0, 0x3F6), (0x170, 0x376))        # command and control block of each channel
@@ -22,8 +23,9 @@ MULTIPLE = 16                                   # sectors of a DRQ block, as BIO
 TYPE_47 = 47                                    # a disk whose shape stands in the CMOS
 
 
-def add_ide(board: Board, irqs: tuple[Any, Any], disks: Sequence[Medium] = (), cdrom: Medium | None = None) -> PIIX3IDE:
-    """Add the chips, named ide, ata1, ata2, hd0 to hd3 and cd; wire their interrupts to `irqs`.
+def add_ide(board: Board, show: Show, irqs: tuple[Any, Any], disks: Sequence[Medium] = (),
+            cdrom: Medium | None = None) -> PIIX3IDE:
+    """Add the chips, named ide, ata1, ata2, hd0 to hd3 and cd; wire their interrupts to `irqs`, `show` their ports.
 
     The disks are primary master and slave, secondary slave; a fourth one takes the place of the CD-ROM drive, which is
     otherwise there even without a disc.  Raises BadBoard when there is no place for all.
@@ -43,15 +45,10 @@ def add_ide(board: Board, irqs: tuple[Any, Any], disks: Sequence[Medium] = (), c
         else:
             drives.append(None)
     channels = board.add("ata1", ATAChannel, *drives[:2]), board.add("ata2", ATAChannel, *drives[2:])
-    ports = board.ports
 
     def decode(n: int, on: bool) -> None:
         for block, base in zip(("at", "control"), PORTS[n]):
-            there = (channels[n], block) in ports.places
-            if on and not there:
-                ports.place(channels[n], block, base)
-            elif there and not on:
-                ports.remove(channels[n], block)
+            show(channels[n], block, IO, base if on else None, 0)
 
     ide = board.add("ide", PIIX3IDE, channels, board.read, board.fill, decode)
     for place, drive in enumerate(drives):

@@ -94,7 +94,7 @@ class PC(Board):
         pm = add("pm", PIIX4PM, apm=0xB2)
         self.pci = PCIBus(self, host, isa)
         self.pci.plug(isa, 1)
-        self.pci.plug(add_ide(self, (irq[14], irq[15]), disks, cdrom), 1, 1)
+        self.pci.plug(add_ide(self, self.pci.show, (irq[14], irq[15]), disks, cdrom), 1, 1)
         self.pci.plug(pm, 1, 3)
         vga = adapter(self, vga_bios, shadow.view)
         self.pci.plug(vga, 2)
@@ -107,6 +107,8 @@ class PC(Board):
         for name, port in (("COM2", 0x2F8), ("COM3", 0x3E8), ("COM4", 0x2E8), ("LPT1", 0x378), ("LPT2", 0x278)):
             self.absent(name, port)
         self.absent("I/O delay", 0xED, 1)
+        self.absent("coprocessor error", 0xF0, 2)
+        self.absent("PCI configuration mechanism 2", 0xCF8, 4)
 
         def a20(_: int) -> None:
             self.engine.a20(kbc.a20.level | port92.a20.level)      # either gate opens the line

@@ -52,11 +52,13 @@ class PCIBus:
         The board's own parts keep what they have.  Where windows overlap the one of the first name wins, whichever was
         opened first: what the guest sees follows from the registers alone, and so is the same after a restore.
         """
-        key = device.name, block
-        if base is None:
-            self.windows.pop(key, None)
-        else:
-            self.windows[key] = Window(self.board.ports if space == IO else self.board.mmio, device, block, base, length)
+        key, bus = (device.name, block), self.board.ports if space == IO else self.board.mmio
+        window = None if base is None else Window(bus, device, block, base, length)
+        if window == self.windows.get(key):
+            return
+        self.windows.pop(key, None)
+        if window is not None:
+            self.windows[key] = window
         for window in self.open:
             window.bus.remove(window.device, window.block)
         self.open = [self.windows[key] for key in sorted(self.windows)]

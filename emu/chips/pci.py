@@ -27,6 +27,8 @@ IO, MEMORY, ROM = "io", "memory", "rom"
 SPACE = 256                     # bytes of a function's configuration space
 FOUR_GIB = 1 << 32
 
+Show = Callable[[Device, str, str, "int | None", int], None]
+
 
 class BAR(Reg):
     """Base address register `number` (0 to 5) for `length` bytes, a power of two: [PCI] 6.2.5.1.
@@ -92,7 +94,7 @@ class PCIFunction(Device):
     INTLN = Reg(0x3C, RW, "interrupt line: for software, which keeps there how the pin is routed", block="config")
     INTPN = Reg(0x3D, R, "interrupt pin: 0 none, 1 INTA#, ... 4 INTD#", block="config")
 
-    show: Callable[[Device, str, str, int | None, int], None] = staticmethod(nowhere)
+    show: Show = staticmethod(nowhere)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> PCIFunction:
         self = super().__new__(cls, *args, **kwargs)

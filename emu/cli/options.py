@@ -139,7 +139,7 @@ def parser() -> Parser:
     machine.add_argument("--display", choices=("none", "terminal"), default="none",
                          help="show the screen in this terminal, and type there (then --serial is none by default)")
     machine.add_argument("--debugcon", type=text, metavar="FILE|stdio",
-                         help="where to write the bytes that the guest writes to port E9h (default: nowhere)")
+                         help="where to write what the guest writes to port E9h, and its firmware to 402h (default: nowhere)")
     drives = boot.add_argument_group("drives and firmware")
     drives.add_argument("--disk", type=text, action="append", metavar="FILE",
                         help="a disk: raw, qcow2, VMDK, VDI, VHD or VHDX, told by its content; up to four times")

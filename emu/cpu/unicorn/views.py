@@ -20,7 +20,7 @@ from array import array
 from typing import Any
 
 from emu.cpu.unicorn import library
-from emu.cpu.unicorn.memory import PAGE, Memory, host_address
+from emu.cpu.unicorn.memory import PAGE, PARK, Memory, host_address
 from emu.cpu.unicorn.stores import DROP, VIEWED
 from emu.engine import EngineError
 
@@ -106,6 +106,9 @@ class Views:
         """See Engine.pieces."""
         pieces: list[memoryview | int] = []
         end = address + length
+        if end > PARK:                                                  # a DMA engine may form such an address
+            low = PARK - address
+            return [*self.pieces(address, low, store), length - low] if low > 0 else [length]
         table = self.stores if store else self.loads
         if address < end <= PAGES * PAGE and not any(table[address // PAGE:-(-end // PAGE)]):
             return self.memory.at(address, length, store)               # everything lies at its own address
