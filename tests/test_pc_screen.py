@@ -11,6 +11,7 @@ import pytest
 from emu import script, snapshot
 from emu.assembler import assemble
 from emu.boards.board import MIB
+from emu.boards.font import font
 from emu.boards.pc import PC
 from emu.boards.tiny import Tiny
 from emu.cli import main
@@ -89,6 +90,8 @@ def test_a_kernel_that_is_started_finds_a_text_screen(pc):
     assert pc.screen.read().rows[1][:2] == [(0x48, 0x1E), (0x69, 0x1E)]
     frame = pc.screen.frame()
     assert (frame.width, frame.height) == (720, 400) and frame.rgb[3 * 720 * 16:3 * 720 * 16 + 3] == bytes([0, 0, 0xAA])
+    assert bytes([0xFF, 0xFF, 0x55]) in frame.rgb               # with a font
+    assert len(font()) == 256 * 16
 
 
 def test_a_switch_of_the_memory_map_counts_from_the_next_access_in_the_same_block(pc):

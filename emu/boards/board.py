@@ -15,6 +15,7 @@ from emu.chips.serialline import SerialLine
 from emu.chips.uart16550 import UART16550
 from emu.cpu.unicorn.engine import UnicornEngine
 from emu.engine import Costs
+from emu.loaders import Screen as TextScreen
 from emu.loaders import Start, load
 from emu.machine import End, Machine
 
@@ -203,7 +204,8 @@ class Board(Machine):
              name: str | None = None) -> Start:
         """Put a kernel in, to be started by the next `run`, and again by each reset.  Raises emu.loaders.BadImage."""
         self.start = load(Path(kernel) if isinstance(kernel, str) else kernel, memory_map=self.memory_map(),
-                          initrd=initrd, append=append, name=name, top=self._top())
+                          initrd=initrd, append=append, screen=TextScreen() if self.screen is not None else None,
+                          name=name, top=self._top())
         self._restart()
         return self.start
 

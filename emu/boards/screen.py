@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from emu import screen
+from emu.boards.font import plane
 from emu.chips.dispi import Dispi
 from emu.chips.vga import FRAME_BUFFER, ROM_SIZE, VGA
 from emu.host import png
@@ -77,7 +78,7 @@ def adapter(board: Machine, rom: bytes | None, view: Callable[..., None]) -> VGA
 
 
 def text_mode(board: Machine) -> None:
-    """What a VGA BIOS leaves: 80 x 25 blank characters, grey on black, and the cursor; but no font."""
+    """What a VGA BIOS leaves: its font, 80 x 25 blank characters, grey on black, and the cursor."""
     def out(port: int, *values: int) -> None:
         for value in values:
             board.ports.write[port << 4 | 1](value)
@@ -94,4 +95,8 @@ def text_mode(board: Machine) -> None:
     out(0x3C6, 0xFF)
     out(0x3C8, 0)
     out(0x3C9, *COLOURS)
-    board.memories["vga"][:4000] = b" \7" * 2000
+    board.memories["vga"][:4000] = b" \7" * 2000      # where the window of this mode has its bytes
+    glyphs = plane()
+    planes = bytearray(board.memories["vram"][:4 * len(glyphs)])
+    planes[2::4] = glyphs
+    board.memories["vram"][:len(planes)] = planes
