@@ -96,12 +96,16 @@ class Sink(Protocol):
     def blocks(self, position: int, count: int) -> None:
         """The segment holds `count` numbers of blocks that ran, from `position` on."""
 
-    def definitions(self, data: bytes, first: int, position: int) -> None:
+    def definitions(self, data: bytes, first: int, position: int, anew: bool = False) -> None:
         """Blocks that were made: u32 number, u32 size, u64 pc, cs_base, u32 flags, cflags, u64 raw position, u64 bytes that
-        follow, padded to 8."""
+        follow, padded to 8.  `anew`: those that were made before can run no more."""
 
     def events(self, data: bytes, first: int, position: int) -> None:
-        """Eight u64 each: raw position, time, kind | vector << 8, error code, CR2, RIP, CS | hflags << 32, CS base."""
+        """Eight u64 each: raw position, time, kind | vector << 8, error code, CR2, RIP, CS | hflags << 32, CS base; of a
+        write to a control or model-specific register its number and the new value instead of error code and CR2."""
+
+    def look(self, position: int, time: int) -> tuple[bool, int]:
+        """Asked whenever the guest is about to go on: whether it wants all that there is, and the ns until the next look."""
 
 
 class Engine(Protocol):
@@ -177,6 +181,9 @@ class Engine(Protocol):
 
     def record(self, sink: Sink | None) -> None:
         """Record every block and event from here on, or no more (None).  Between runs.  Raises EngineError."""
+
+    def recorded(self, hand_over: bool = False) -> int:
+        """How many blocks the recorder has seen; `hand_over`: and the sink gets all that there is."""
 
     def note(self, kind: int, name: int, size: int, value: int, address: int) -> None:
         """An event of the machine's own, among those of the processor: raw position, time, kind | name << 8, size, value, 0,

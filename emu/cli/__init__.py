@@ -17,9 +17,10 @@ from emu.host.terminal import say
 from emu.loaders import BadImage
 from emu.script import BadScript
 from emu.snapshot import BadSnapshot
+from emu.trace.layout import BadTrace, TraceError
 
 MISTAKES = (options.UsageError, BadImage, BadScript, BadSnapshot, BadChannel, BadBoard, EngineError, FetchError,
-            ImageError, AssemblyError)
+            ImageError, AssemblyError, BadTrace, TraceError)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from emu import report, script, snapshot
 from emu.boards.board import MIB, BadBoard, Board
 from emu.boards.pc import START
-from emu.cli import choose
+from emu.cli import choose, recording
 from emu.cli.options import UsageError
 from emu.cli.session import Limits, Session
 from emu.cli.signals import Signals
@@ -37,6 +37,7 @@ def boot(options: argparse.Namespace, signals: Signals) -> int:
         if step.verb == "screenshot":
             _check_writable("script", step.words[0])
     line = _serial(options)
+    recording.check(options)
     started = time.monotonic()
     machine = _restored(options) if options.restore else _built(options)
     with machine:
@@ -44,20 +45,23 @@ def boot(options: argparse.Namespace, signals: Signals) -> int:
         for _, image in machine.drives.opened:
             image.on_trouble = say
         limits = Limits(options.until, steps, options.timeout, options.host_timeout)
-        stop, failure, session = "error", None, None
+        stop, failure, session, recorded = "error", None, None, recording.Recorded(None)
         try:
             both = options.debugcon == line == "stdio"
             with (_debug(None if both else options.debugcon) as debug, _channel(line, steps is not None, signals) as channel,
-                  _display(options, machine) as display, _flag_only(signals)):
-                session = Session(machine, channel, limits, signals, _realtime(options), channel if both else debug, display)
+                  recording.recording(options, machine) as recorded, _display(options, machine) as display,
+                  _flag_only(signals)):
+                session = Session(machine, channel, limits, signals, _realtime(options), channel if both else debug, display,
+                                  recorded.poll)
                 gc.freeze()                             # what lives now lives to the end: look at it no more
                 stop = session.run()
+                recorded.ended(stop)
         except KeyboardInterrupt:                       # while a client was waited for
             stop = _signal_name(signals)
         except EngineError as error:
             failure = str(error)
         with _flag_only(signals):                       # what is asked for is written, whatever comes now
-            status = _status(stop, machine)
+            status = _status(stop, machine) or 2 * recorded.failed
             said = failure or _sentence(stop, machine, options, machine.now - began)
             status = _write(options, machine, stop, status, time.monotonic() - started)
             status = _close_drives(machine, status)

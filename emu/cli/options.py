@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import NoReturn
 
 from emu.boards.pc import LETTERS
+from emu.cli.traceoptions import add_recording
 from emu.host.serial import SPECS
 
 _UNITS = {"B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -168,6 +169,7 @@ def parser() -> Parser:
                           "(default: when standard input is a terminal, without --until and --script)")
     run.add_argument("--save", type=text, metavar="FILE", help="write a snapshot at the stop")
     run.add_argument("--report", type=text, metavar="FILE", help="write what happened, as JSON, at the stop")
+    add_recording(boot, text)
     run.add_argument("-v", "--verbose", action="store_true", help="show what the machine noticed")
 
     images = commands.add_parser("images", help="what can be booted by name", allow_abbrev=False,

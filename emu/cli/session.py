@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from emu.boards.board import Board, late
@@ -40,7 +41,9 @@ class Session:
     """
 
     def __init__(self, machine: Board, channel: Channel, limits: Limits, signals: Signals, realtime: bool,
-                 debug: Channel | None = None, display: Display | None = None) -> None:
+                 debug: Channel | None = None, display: Display | None = None,
+                 recorded: Callable[[], None] = lambda: None) -> None:
+        self.recorded = recorded
         self.debug, self.debugged = debug, bytearray()
         self.machine, self.channel, self.limits, self.signals = machine, channel, limits, signals
         self.pace = Pace() if realtime else None
@@ -117,6 +120,7 @@ class Session:
 
     def _poll(self) -> None:
         self._flush()
+        self.recorded()
         if self.signals.caught is not None:
             self._end(self.signals.caught.name)
         now = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from typing import Any, Self
@@ -9,28 +10,72 @@ from typing import Any, Self
 from emu.boards.board import Board
 from emu.machine import SLICE
 from emu.trace import layout
+from emu.trace.flight import Flight
+from emu.trace.layout import TraceError
 from emu.trace.observe import Observer
-from emu.trace.sink import Sink
+from emu.trace.sink import Sink, prepare
+from emu.trace.window import Window
 
 
 class Recording:
-    """Blocks and events of `machine`, into the directory `path`; begins at once.  Raises TraceError, EngineError."""
+    """Blocks and events of `machine`, into the directory `path`; begins at once.
 
-    def __init__(self, machine: Board, path: str | os.PathLike[str], level: str = "blocks") -> None:
-        self.machine = machine
-        room = SLICE // machine.costs.block * layout.NUMBER
-        self.sink = Sink(path, {"level": level, "machine": type(machine).__name__.lower(), "cpu": machine.cpu,
-                                "memory": machine.size, "costs": dataclasses.asdict(machine.costs), "time": machine.now,
-                                "counters": machine.engine.counters()}, room)
-        machine.engine.record(self.sink)
-        self.observer = Observer(machine, machine.engine.note, self.sink.name)
+    `level` is one of layout.LEVELS.  With `flight`, only the last so many blocks are kept, with their events, and written at
+    the end if `stop` is told so.  Raises TraceError, EngineError.
+    """
+
+    def __init__(self, machine: Board, path: str | os.PathLike[str], level: str = "blocks", window: Window | None = None,
+                 flight: int | None = None) -> None:
+        if level not in layout.LEVELS:
+            raise TraceError(f"no level of traces named {level}; there are {', '.join(layout.LEVELS)}")
+        self.machine, self.path, self.window = machine, path, window or Window()
+        self._room = SLICE // machine.costs.block * layout.NUMBER
+        self._meta: dict[str, Any] = {
+            "level": level, "machine": type(machine).__name__.lower(), "cpu": machine.cpu, "memory": machine.size,
+            "costs": dataclasses.asdict(machine.costs), "time": machine.now, "counters": machine.engine.counters()}
+        prepare(path)
+        self.sink: Sink | Flight = Flight(flight, self._room) if flight else Sink(path, self._meta, self._room, self.window)
+        try:
+            machine.engine.record(self.sink)
+        except BaseException:
+            self.sink.close()
+            raise
+        self._seen = machine.console.end
+        self.observer = Observer(machine, machine.engine.note, self.sink.name, self._shown)
         self.observer.attach()
 
-    def stop(self) -> None:
-        """Record no more, and wait until all is written.  Raises TraceError."""
+    def _shown(self) -> None:
+        """The console has shown more."""
+        gate, console = self.sink.gate, self.machine.console
+        if gate is not None and not gate.ended:
+            longest = max(len(text) for text in (self.window.start, self.window.end, b" ") if text is not None)
+            self._seen = max(gate.text(console.find, self._seen, self.machine.engine.recorded(), self.machine.now),
+                             console.end - longest + 1)
+
+    def poll(self) -> None:
+        """While the machine waits: what was recorded until now is handed to the writer."""
+        if self.sink.look(self.machine.engine.recorded(), self.machine.now)[0]:
+            self.machine.engine.recorded(hand_over=True)
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing is written any more."""
+        return self.sink.failure
+
+    def stop(self, write: bool = True) -> None:
+        """Record no more, and wait until all is written; what a flight recorder keeps only if `write`.  Raises TraceError."""
         self.observer.detach()
         self.machine.engine.record(None)
-        self.sink.close({"end": self.machine.now, "after": self.machine.engine.counters()})
+        end = {"end": self.machine.now, "after": self.machine.engine.counters()}
+        if isinstance(self.sink, Flight):
+            if write:
+                self.sink.write(Sink(self.path, {**self._meta, "first": self.sink.first}, self._room, self.window)).close(end)
+            else:
+                with contextlib.suppress(OSError):
+                    os.rmdir(self.path)
+            self.sink.close()
+        else:
+            self.sink.close(end)
 
     def __enter__(self) -> Self:
         return self

@@ -11,36 +11,48 @@ import json
 import mmap
 import os
 import select
+import struct
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from emu.trace import layout
+from emu.trace.layout import TraceError
+from emu.trace.window import FOREVER, Gate, Window
 
 SEGMENTS = 6
 LEAST = 16 << 20                # bytes of a segment
+PERIOD = 0.5                    # seconds of the host's time after which the writer gets all that there is
 
 
-class TraceError(OSError):
-    """A trace cannot be written: one line that says why."""
+def prepare(path: str | os.PathLike[str]) -> Path:
+    """Make the directory `path`.  Raises TraceError if it cannot be made or written, or holds anything."""
+    directory = Path(path)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if any(directory.iterdir()):
+            raise TraceError(f"{path}: a trace needs a new or an empty directory")
+        probe = directory / f".{layout.META_FILE}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise error if isinstance(error, TraceError) else TraceError(f"{path}: {error.strerror}") from None
+    return directory
 
 
 class Sink:
-    """An emu.engine.Sink that writes the directory `path`; `room`: the bytes that a slice of the machine may need.
+    """An emu.engine.Sink that writes the directory `path`, as far as `window` lets it; `room`: the bytes that a slice of the
+    machine may need.
 
     Raises TraceError if the directory cannot be made, or holds anything.
     """
 
-    def __init__(self, path: str | os.PathLike[str], meta: Mapping[str, Any], room: int = 0) -> None:
-        self.path = Path(path)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            if any(self.path.iterdir()):
-                raise TraceError(f"{path}: a trace needs a new or an empty directory")
-        except OSError as error:
-            raise error if isinstance(error, TraceError) else TraceError(f"{path}: {error.strerror}") from None
+    def __init__(self, path: str | os.PathLike[str], meta: Mapping[str, Any], room: int = 0,
+                 window: Window | None = None) -> None:
+        self.path = prepare(path)
         self.length = max(LEAST, 2 * room)
         memory = os.memfd_create("emu-trace")
         try:
@@ -56,7 +68,15 @@ class Sink:
         self._free, self._now = list(range(SEGMENTS)), 0
         self.failure: str | None = None             # the writer's last word: the guest goes on, unrecorded
         self._names: dict[str, int] = {}
-        self._say(layout.META, json.dumps(meta).encode())
+        self._log = meta.get("level") == "events"
+        self._sent = time.monotonic()
+        window = window or Window()
+        gated = window.time is not None or window.start is not None or window.end is not None
+        self.gate = Gate(window, self._turn) if gated else None
+        self._say(layout.META, json.dumps({**meta, "window": window.told(), "gated": gated}).encode())
+
+    def _turn(self, position: int, open_: bool) -> None:
+        self._say(layout.GATE, b"", position, int(open_))
 
     # -- what the recorder calls
 
@@ -67,15 +87,26 @@ class Sink:
         return self._view[self._now * self.length:(self._now + 1) * self.length]
 
     def blocks(self, position: int, count: int) -> None:
-        if self.failure is None:
+        self._sent = time.monotonic()
+        if self.failure is None and not self._log and (self.gate is None or self.gate.overlaps(position, position + count)):
             self._say(layout.SEGMENT, b"", position, self._now, count * layout.NUMBER)
-        self._done(0)
+            self._done(0)
+        else:
+            self._free.append(self._now)
 
-    def definitions(self, data: bytes, first: int, position: int) -> None:
+    def definitions(self, data: bytes, first: int, position: int, anew: bool = False) -> None:
         self._say(layout.DEFINITIONS, data, position * layout.NUMBER - first)
 
     def events(self, data: bytes, first: int, position: int) -> None:
-        self._say(layout.EVENTS, data, position * layout.NUMBER - first)
+        base = position * layout.NUMBER - first
+        if self.gate is not None:
+            start, end = (struct.unpack_from("<Q", data, at)[0] + base for at in (0, len(data) - layout.EVENT.size))
+            if not self.gate.overlaps(start // layout.NUMBER, end // layout.NUMBER):
+                return
+        self._say(layout.EVENTS, data, base)
+
+    def look(self, position: int, time_: int) -> tuple[bool, int]:
+        return time.monotonic() - self._sent > PERIOD, FOREVER if self.gate is None else self.gate.look(position, time_)
 
     def name(self, text: str) -> int:
         """The number by which events know a name."""

@@ -1,7 +1,6 @@
 """The process that writes a trace: `python -m emu.trace.writer DIRECTORY FD BYTES`, with messages on standard input.
 
-Every file is written under a temporary name, put on the disk and renamed; meta.json, which tells the parts, after each
-of them.  So a kill loses what has come since the last part, PERIOD seconds of the host's time at most.
+A kill loses what has come since the last part, PERIOD seconds of the host's time at most; see parts.py.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import re
 import signal
 import sys
 import time
@@ -19,24 +19,54 @@ import numpy as np
 import polars as pl
 
 from emu.trace import layout
+from emu.trace.code import FAULTS, Block, Code, Faults
+from emu.trace.columns import events_frame
+from emu.trace.parts import Parts
+from emu.trace.window import Kept, Numbers
 
 PERIOD = 1.0                    # seconds
-ROWS = 1 << 22                  # of a row group: a reader can skip the others
+CHUNK = 1 << 17                 # blocks that are expanded at once: what the host's cache holds
+INSTRUCTIONS = 1 << 24          # of a part
+FAULT_KINDS = [kind for kind, name in layout.KINDS.items() if name in FAULTS]
 
 
 class Writer:
     """One trace."""
 
-    def __init__(self, directory: Path, numbers: np.ndarray[Any, Any], length: int) -> None:
-        self.directory, self.numbers, self.length = directory, numbers, length
-        self.meta: dict[str, Any] = {"emu_trace": layout.VERSION, "complete": False, "blocks": 0, "parts": []}
+    def __init__(self, directory: Path, numbers: Numbers, length: int) -> None:
+        self.numbers, self.length = numbers, length
+        self.parts = Parts(directory)
+        self.kept = Kept()
+        self.level = "blocks"
+        self.instructions: Code | None = None
         self.known: dict[bytes, int] = {}           # a definition -> its number
         self.same = np.arange(1 << 16, dtype=np.uint32)     # number -> the first that is the same
+        self.single = np.zeros(1 << 16, bool)
         self.doubled = False
         self.code: list[tuple[Any, ...]] = []
-        self.happened: list[bytes] = []
+        self.happened: list[Numbers] = []           # events that may be written
+        self.waiting: list[Numbers] = []            # those that wait for the blocks that they belong to
+        self.held = np.empty(0, np.uint32)          # the last block: only what comes next tells how far it ran
+        self.end = 0
         self.names: list[str] = []
         self.looked = time.monotonic()
+
+    def begin(self, meta: dict[str, Any]) -> None:
+        """What the trace is of."""
+        self.parts.meta.update(meta)
+        self.level = meta.get("level", "blocks")
+        self.kept = Kept(meta.get("window", {}).get("ranges", ()), meta.get("window", {}).get("cpl"))
+        if meta.get("gated"):
+            self.kept.gated()
+        self.end = meta.get("first", 0)
+        if self.level == "insns":
+            self.instructions = Code()
+        self.parts.tell()
+
+    @property
+    def holding(self) -> bool:
+        """Whether a block is looked at only when the next one is there."""
+        return self.instructions is not None or self.kept.by_block
 
     def definitions(self, data: bytes, base: int) -> None:
         """Blocks that were made; one that is made again stands for the first."""
@@ -48,71 +78,119 @@ class Writer:
             at += length + -length % 8
             single = cflags & layout.CF_COUNT == layout.SINGLE and not cflags & layout.CF_NOCACHE
             key = layout.DEFINITION.pack(0, size, pc, cs_base, flags, single, 0, length) + code
-            if number >= len(self.same):
+            while number >= len(self.same):
                 self.same = np.concatenate([self.same, np.arange(len(self.same), 2 * len(self.same), dtype=np.uint32)])
+                self.single = np.concatenate([self.single, np.zeros_like(self.single)])
             first = self.known.setdefault(key, number)
             if first != number:
                 self.same[number], self.doubled = first, True
                 continue
-            self.code.append((number, pc, cs_base, flags, size, single, (raw + base) // layout.NUMBER, code))
+            self.single[number] = single
+            self.kept.define(number, pc, size, flags)
+            row = (number, pc, cs_base, flags, size, single, (raw + base) // layout.NUMBER, code)
+            self.code.append(row)
+            if self.instructions is not None:
+                self.instructions.add([Block(*row)])
 
     def events(self, data: bytes, base: int) -> None:
         """Events with their position put right."""
         words = np.frombuffer(data, dtype=np.uint64).reshape(-1, 8).copy()
         words[:, 0] = (words[:, 0].astype(np.int64) + base) // layout.NUMBER
-        self.happened.append(words.tobytes())
+        (self.waiting if self.holding and self.level != "events" else self.happened).append(words)
 
     def segment(self, index: int, position: int, length: int) -> None:
         """Block numbers."""
         first = index * self.length // layout.NUMBER
         numbers = self.numbers[first:first + length // layout.NUMBER]
-        if self.doubled:
-            numbers = self.same[numbers]
+        numbers = self.same[numbers] if self.doubled else numbers.copy()
+        if position != self.end:                    # those between were not wanted
+            self.rest()
+        self.end = position + len(numbers)
+        if self.holding:
+            numbers = np.concatenate([self.held, numbers])
+            position = self.end - len(numbers)
+            numbers, self.held = numbers[:-1], numbers[-1:]
+        self.row(position, numbers)
+
+    def rest(self) -> None:
+        """Nothing comes behind the block that was held."""
+        numbers, self.held = self.held, self.held[:0]
+        if len(numbers):
+            self.row(self.end - 1, numbers)
+
+    def row(self, position: int, numbers: Numbers) -> None:
+        """Blocks that ran, from a position on."""
+        ready = self._ready(position, numbers)
         self.flush()
-        self.part("blocks", pl.DataFrame({"block": numbers}), position)
-        self.meta["blocks"] = position + len(numbers)
-        self.tell()
+        for first, last, mask in self.kept.blocks(position, numbers, self.single):
+            piece, places = numbers[first:last], None
+            if mask is not None:
+                piece, places = piece[mask], np.flatnonzero(mask).astype(np.uint64) + np.uint64(position + first)
+            if not len(piece):
+                continue
+            columns = {"block": piece} if places is None else {"position": places, "block": piece}
+            self.parts.add("blocks", pl.DataFrame(columns), position + first if places is None else int(places[0]))
+            if self.instructions is not None:
+                self._expand(self.instructions, position + first, piece, places, ready)
+        self.parts.meta["blocks"] = position + len(numbers)
+        self.parts.tell()
+
+    def _ready(self, position: int, numbers: Numbers) -> Faults:
+        """The events that belong to a row go their way, as far as they pass; those that cut its blocks."""
+        words = np.concatenate(self.waiting) if self.waiting else np.empty((0, 8), np.uint64)
+        until = int(np.searchsorted(words[:, 0], position + len(numbers), side="right"))
+        ready = words[:until]
+        self.waiting = [words[until:]] if until < len(words) else []
+        if self.kept.by_block and len(ready):
+            places = ready[:, 0].astype(np.int64) - 1 - position
+            owners = numbers[np.clip(places, 0, max(len(numbers) - 1, 0))] if len(numbers) else np.zeros(len(ready), int)
+            passes = self.kept.passes[owners] & (places >= 0) & (places < len(numbers))
+            if len(chosen := ready[passes]):
+                self.happened.append(chosen)
+        elif len(ready):
+            self.happened.append(ready)
+        cuts = ready[np.isin(ready[:, 2] & np.uint64(0xFF), FAULT_KINDS)]
+        return Faults(cuts[:, 0].astype(np.int64), cuts[:, 2] >> np.uint64(8), cuts[:, 5] + cuts[:, 7])
+
+    def _expand(self, code: Code, position: int, numbers: Numbers, places: Numbers | None, faults: Faults) -> None:
+        """The rows of the instruction level."""
+        done: list[pl.DataFrame] = []
+        start = 0
+        if places is None:
+            places, explicit = np.arange(position, position + len(numbers)), False
+        else:
+            places, explicit = places.astype(np.int64), True
+        lengths = code.lengths(places, numbers, faults)
+        for at in range(0, len(numbers), CHUNK):
+            part = slice(at, at + CHUNK)
+            addresses = code.expand(numbers[part], lengths[part])
+            columns = {"address": addresses}
+            if explicit:
+                inside = self.kept.inside(addresses)
+                columns = {"position": np.repeat(places[part], lengths[part]).astype(np.uint64)[inside],
+                           "address": addresses[inside]}
+            done.append(pl.DataFrame(columns))
+            if sum(map(len, done)) >= INSTRUCTIONS or at + CHUNK >= len(numbers):
+                if any(map(len, done)):
+                    self.parts.add("insns", pl.concat(done), int(places[start]))
+                done, start = [], min(at + CHUNK, len(numbers) - 1)
 
     def flush(self) -> None:
         """Write what has gathered beside the block numbers."""
-        if self.code:
+        if self.code and self.level != "events":
             names = ("block", "pc", "cs_base", "flags", "size", "single", "first", "code")
             types = (pl.UInt32, pl.UInt64, pl.UInt64, pl.UInt32, pl.UInt32, pl.Boolean, pl.UInt64, pl.Binary)
             columns = zip(*self.code, strict=True)
-            self.part("code", pl.DataFrame([pl.Series(name, column, dtype=kind) for name, kind, column
-                                            in zip(names, types, columns, strict=True)]), self.code[0][6])
-            self.code.clear()
+            self.parts.add("code", pl.DataFrame([pl.Series(name, column, dtype=kind) for name, kind, column
+                                                 in zip(names, types, columns, strict=True)]), self.code[0][6])
+        self.code.clear()
         if self.happened:
-            words = np.frombuffer(b"".join(self.happened), dtype=np.uint64).reshape(-1, 8)
-            kind, which = words[:, 2] & np.uint64(0xFF), (words[:, 2] >> np.uint64(8) & np.uint64(0xFFFFFF)).astype(np.uint32)
-            ours = kind >= layout.ACCESSES                  # what Python has told: name, size, value, address
-            cs = np.where(ours, 0, words[:, 6])
-            self.part("events", pl.DataFrame({
-                "position": words[:, 0], "time": words[:, 1],
-                "kind": _chosen(kind, [layout.KINDS.get(i, str(i)) for i in range(256)]),
-                "name": _chosen(np.where(ours, which, len(self.names)), [*self.names, ""]),
-                "vector": np.where(ours, 0, which), "error": np.where(ours, 0, words[:, 3]).astype(np.uint32),
-                "address": np.where(ours, words[:, 6], words[:, 4]), "size": np.where(ours, words[:, 3], 0).astype(np.uint8),
-                "value": np.where(ours, words[:, 4], 0), "rip": np.where(ours, 0, words[:, 5]),
-                "cs": (cs & np.uint64(0xFFFF)).astype(np.uint16), "cs_base": np.where(ours, 0, words[:, 7]),
-                "flags": (cs >> np.uint64(32)).astype(np.uint32),
-                "cpl": (cs >> np.uint64(32) & np.uint64(3)).astype(np.uint8),
-            }), int(words[0, 0]))
+            words = np.concatenate(self.happened)
             self.happened.clear()
-
-    def part(self, kind: str, frame: pl.DataFrame, position: int) -> None:
-        """One more file of a kind."""
-        name = f"{kind}-{sum(part['kind'] == kind for part in self.meta['parts']):06}.parquet"
-        path = self.directory / f".{name}"
-        frame.write_parquet(path, compression="zstd", compression_level=1, statistics=kind != "blocks", row_group_size=ROWS)
-        os.replace(path, self.directory / name)
-        self.meta["parts"].append({"kind": kind, "file": name, "position": position, "rows": len(frame)})
-
-    def tell(self) -> None:
-        """meta.json anew."""
-        path = self.directory / f".{layout.META_FILE}"
-        path.write_text(json.dumps(self.meta, indent=1) + "\n")
-        os.replace(path, self.directory / layout.META_FILE)
+            if self.parts.meta.get("gated"):
+                words = words[self.kept.events(words[:, 0])]
+            if len(words):
+                self.parts.add("events", events_frame(words, self.names), int(words[0, 0]))
 
     def serve(self, source: IO[bytes]) -> None:
         """Until the recorder says that it is done, or is gone."""
@@ -127,28 +205,30 @@ class Writer:
             data = source.read(length)
             if len(data) < length:
                 break
-            if letter == layout.DEFINITIONS:
-                self.definitions(data, position)
-            elif letter == layout.EVENTS:
-                self.events(data, position)
-            elif letter == layout.NAMES:
-                self.names.append(data.decode())
-            elif letter == layout.META:
-                self.meta.update(json.loads(data))
-                self.tell()
-            elif letter == layout.CLOSE:
-                self.meta.update(json.loads(data), complete=True)
+            self._message(letter, segment, position, data)
             if time.monotonic() - self.looked > PERIOD:
                 self.looked = time.monotonic()
                 self.flush()
-                self.tell()
+                self.parts.tell()
+        self.rest()
+        if self.waiting:
+            self.row(self.end, np.empty(0, np.uint32))
         self.flush()
-        self.tell()
+        self.parts.tell()
 
-
-def _chosen(indexes: np.ndarray[Any, Any], texts: list[str]) -> pl.Series:
-    """A column of texts by their indexes."""
-    return pl.Series(texts, dtype=pl.String).gather(pl.Series(indexes.astype(np.uint32)))
+    def _message(self, letter: bytes, segment: int, position: int, data: bytes) -> None:
+        if letter == layout.DEFINITIONS:
+            self.definitions(data, position)
+        elif letter == layout.EVENTS:
+            self.events(data, position)
+        elif letter == layout.NAMES:
+            self.names.append(data.decode())
+        elif letter == layout.GATE:
+            self.kept.turn(position, bool(segment))
+        elif letter == layout.META:
+            self.begin(json.loads(data))
+        elif letter == layout.CLOSE:
+            self.parts.meta.update(json.loads(data), complete=True)
 
 
 def main() -> int:
@@ -157,8 +237,10 @@ def main() -> int:
     memory = mmap.mmap(fd, 0, prot=mmap.PROT_READ)
     try:
         Writer(directory, np.frombuffer(memory, dtype=np.uint32), length).serve(sys.stdin.buffer)
-    except OSError as error:
-        print(error.strerror or error, file=sys.stderr)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        print(os.strerror(int(number[1])) if number else getattr(error, "strerror", None) or str(error).splitlines()[0],
+              file=sys.stderr)
         return 1
     return 0
 

@@ -73,6 +73,7 @@ class UnicornEngine:
         self._callbacks = Callbacks(self._box, self._budget, self._layer.on, self._fail)
         self._turn = self._callbacks.turn
         self._recorder = Recorder(self._handle, self._env, self._box, self.costs.block, self._layer.on, self._anew, self.now)
+        self.note, self.recorded = self._recorder.note, self._recorder.recorded
 
     def _fields(self) -> None:
         env, cpu = self._env, self._cpu
@@ -193,7 +194,8 @@ class UnicornEngine:
 
     def due(self, time: int) -> None:
         if self._recorder.on:
-            time = min(time, self.now() + self._recorder.room())
+            now = self.now()
+            time = min(time, now + self._recorder.room(now))
         words, end = self._words, time + self._slack
         self._budget[0] += end - words[1]
         words[1] = end
@@ -268,9 +270,6 @@ class UnicornEngine:
 
     def record(self, sink: Sink | None) -> None:
         self._recorder.record(sink)
-
-    def note(self, kind: int, name: int, size: int, value: int, address: int) -> None:
-        self._recorder.note(kind, name, size, value, address)
 
     # -- snapshots
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from emu.cpu.unicorn import events
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.layout import (
     BUDGET,
@@ -130,6 +131,7 @@ def read_eflags(trampoline: int) -> str:
 def write_control(trampoline: int) -> str:
     """helper_write_crN(env, register, value): a change of CR0.PE is charged, and counted."""
     return f"""
+        {events.control()}
         test esi, esi
         jne done
         mov rax, [rdi + {MAILBOX:#x}]

@@ -6,7 +6,9 @@ is the sink's own memory, so nothing is copied: when a segment has no room for a
 Recording changes no run: what it adds charges nothing, and a slice that is cut shorter is only cut.
 
 An event is eight words: position (how many blocks had begun), time, kind | vector << 8, error code, CR2, RIP, CS selector |
-hflags << 32, CS base.  Of a block's definition the position is where the first entry of it can lie.
+hflags << 32, CS base.  A write to a control or model-specific register has its number and the new value where others have
+error code and CR2; of the former RIP is not kept: it is the block's last instruction.  Of a block's definition the position
+is where the first entry of it can lie.
 """
 
 from __future__ import annotations
@@ -66,7 +68,7 @@ class Recorder:
         self._events = self._definitions + DEFINITIONS + LARGEST
         self._full_callback = library.ASK(self._full)
         words = self._words
-        words[m.STUBS >> 3] = words[m.STUB_AT >> 3] = self._stubs.address
+        words[m.STUBS >> 3] = words[m.STUB_AT >> 3] = self._stub_at = self._stubs.address
         words[m.DEFINE_AT >> 3] = self._definitions
         words[m.DEFINE_END >> 3] = self._definitions + DEFINITIONS + LARGEST
         words[m.EVENT_AT >> 3], words[m.EVENT_END >> 3] = self._events, self._events + EVENTS * EVENT
@@ -95,13 +97,22 @@ class Recorder:
         self._last = self._first + len(self._segment)
         write_u64(self._env + TRACE_AT, self._first)
 
-    def room(self) -> int:
+    def room(self, now: int) -> int:
         """ns that the guest may run before the next look."""
+        wanted, least = self._sink.look(self.recorded(), now)
         room = (self._last - read_u64(self._env + TRACE_AT)) // NUMBER - MARGIN
-        if room < MARGIN:
+        if wanted or room < MARGIN:
             self.drain(True)
             room = (self._last - self._first) // NUMBER - MARGIN
-        return room * self._cost
+        return min(room * self._cost, least)
+
+    def recorded(self, hand_over: bool = False) -> int:
+        """See emu.engine.Engine.recorded."""
+        if not self.on:
+            return 0
+        if hand_over:
+            self.drain(True)
+        return self.position + (read_u64(self._env + TRACE_AT) - self._first) // NUMBER
 
     def note(self, kind: int, name: int, size: int, value: int, address: int) -> None:
         """An event that Python has seen."""
@@ -138,7 +149,9 @@ class Recorder:
         words, start = self._words, self._definitions
         end = words[m.DEFINE_AT >> 3]
         if end > start:
-            self._sink.definitions(bytes(self._view[:end - start]), self._first, self.position)
+            stubs, before = words[m.STUB_AT >> 3], self._stub_at
+            self._sink.definitions(bytes(self._view[:end - start]), self._first, self.position, stubs < before)
+            self._stub_at = stubs
             words[m.DEFINE_AT >> 3] = start
 
     def _events_out(self) -> None:

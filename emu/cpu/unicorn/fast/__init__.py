@@ -33,6 +33,7 @@ import os
 from dataclasses import dataclass
 from types import ModuleType
 
+from emu.cpu.unicorn import events
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.build import KNOWN, NAME, WANTED
 from emu.cpu.unicorn.code import Code, Patches
@@ -67,8 +68,8 @@ REWRITERS: dict[str, ModuleType] = {
 NEEDS = {"strings": "budget", "mmio": "ports"}
 NAMES = (*(name for name in REWRITERS if name != "record"), "tlb", "huge", "tsc", "pause", "interrupts", "ports", "mmio",
          "sse")
-PATCHES = Patches({**entries.ENTRIES, **pause.ENTRIES, **interrupts.ENTRIES, **ports.entries(), **sse.ENTRIES},
-                  editor.SLOTS)
+PATCHES = Patches({**entries.ENTRIES, **events.ENTRIES, **pause.ENTRIES, **interrupts.ENTRIES, **ports.entries(),
+                   **sse.ENTRIES}, editor.SLOTS)
 
 
 def chosen(text: str | None = None) -> frozenset[str]:

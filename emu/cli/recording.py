@@ -1,0 +1,89 @@
+"""emu boot --trace: from the options to a recording."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from emu.boards.board import Board
+from emu.cli.options import UsageError
+from emu.host.terminal import say
+from emu.trace.layout import TraceError
+
+if TYPE_CHECKING:
+    from emu.trace.recording import Recording
+    from emu.trace.window import Window
+
+GOOD = "until", "script", "left", "exit", "poweroff"        # ends of a run of which a flight recorder need not tell
+WINDOWS = "trace_range", "trace_cpl", "trace_time", "trace_from", "trace_to"
+
+
+def check(options: argparse.Namespace) -> None:
+    """Options that mean nothing without others.  Raises UsageError."""
+    if options.trace is None:
+        for name in (*WINDOWS, "flight"):
+            if getattr(options, name) is not None:
+                raise UsageError(f"--{name.replace('_', '-')} is of a trace: it needs --trace DIR")
+        if options.trace_level != "blocks":
+            raise UsageError("--trace-level is of a trace: it needs --trace DIR")
+    elif options.flight is not None:
+        for name in WINDOWS:
+            if getattr(options, name) is not None:
+                raise UsageError(f"--flight keeps the last of everything: --{name.replace('_', '-')} cannot be given with it")
+        if options.trace_level != "blocks":
+            raise UsageError("--flight keeps blocks and events: --trace-level cannot be given with it")
+
+
+def window(options: argparse.Namespace) -> Window:
+    """What is kept."""
+    from emu.trace.window import Window
+
+    def encoded(text: str | None) -> bytes | None:
+        return None if text is None else text.encode("utf-8", "surrogateescape")
+
+    return Window(tuple(options.trace_range or ()), options.trace_cpl, options.trace_time, encoded(options.trace_from),
+                  encoded(options.trace_to))
+
+
+class Recorded:
+    """What comes of a recording: `ended(stop)` says how the run ended; `failed` that not all is written."""
+
+    def __init__(self, recording: Recording | None) -> None:
+        self.recording = recording
+        self.stop = "error"
+        self.failed = self._told = False
+
+    def ended(self, stop: str) -> None:
+        self.stop = stop
+
+    def poll(self) -> None:
+        """Between slices: hand over, and say at once when the writer has failed."""
+        if self.recording is not None:
+            self.recording.poll()
+            if self.recording.failure is not None and not self._told:
+                self._told = True
+                say(f"warning: --trace {self.recording.path}: {self.recording.failure}; the guest goes on, unrecorded")
+
+
+@contextlib.contextmanager
+def recording(options: argparse.Namespace, machine: Board) -> Iterator[Recorded]:
+    """Record what the machine does inside, if that is asked for."""
+    if options.trace is None:
+        yield Recorded(None)
+        return
+    from emu.trace.recording import Recording
+    made = Recording(machine, options.trace, options.trace_level, window(options), options.flight)
+    recorded = Recorded(made)
+    try:
+        yield recorded
+    finally:
+        try:
+            write = options.flight is None or recorded.stop not in GOOD
+            made.stop(write)
+            if write and options.flight is not None:
+                say(f"the last {options.flight} blocks are in {options.trace}")
+        except TraceError as error:
+            recorded.failed = True
+            say(f"--trace: {error}; what was recorded until then can be read")
