@@ -41,7 +41,10 @@ class Watch:
     def _look(self) -> None:
         for look in list(self.lookers):
             look()
-        blocks = self.machine.engine.counters()["blocks"]
-        if self.lookers and (blocks != self.blocks or self.machine.clock.next() is not None):
+        if self.lookers and (self.machine.clock.next() is not None or self._has_run()):
             self.alarm.at(self.machine.now + LOOK)
-        self.blocks = blocks
+
+    def _has_run(self) -> bool:
+        """Since it was asked last."""
+        before, self.blocks = self.blocks, self.machine.engine.counters()["blocks"]
+        return self.blocks != before
