@@ -275,6 +275,14 @@ def test_until_looks_at_the_screen(tmp_path):
     assert main(["boot", str(image), "--until", "I", "--timeout", "0.1"]) == 4
 
 
+def test_of_a_step_that_is_not_met_the_screens_last_lines_are_shown(tmp_path, capsys):
+    image, steps = tmp_path / "image", tmp_path / "script"
+    image.write_bytes(assemble("mov ax, 0xB800; mov es, ax; mov word ptr es:[160], 0x0748; l: jmp l", 0x7C00, 16))
+    steps.write_text('expect "I"\n')
+    assert main(["boot", str(image), "--script", str(steps), "--timeout", "0.1"]) == 4
+    assert "emu: on the screen:\nemu:   | \nemu:   | H\n" in capsys.readouterr().err
+
+
 def test_a_picture_that_cannot_be_written_is_said_before_the_run(tmp_path, capsys):
     image, steps = tmp_path / "image", tmp_path / "script"
     image.write_bytes(assemble("l: jmp l", 0x7C00, 16))

@@ -270,7 +270,12 @@ def _tell(options: argparse.Namespace, machine: Board, said: str, session: Sessi
     else:
         say(f"{options.script}:{step.line}: this step was not met: {step.source}")
         say(said)
-        for line in script.last_lines(machine.console.kept) or ["(the console has shown nothing)"]:
+        screen = [] if machine.screen is None else script.last_lines(machine.screen.text.encode())
+        for line in script.last_lines(machine.console.kept) or ([] if screen else ["(the console has shown nothing)"]):
+            say(f"  | {line}")
+        if screen:
+            say("on the screen:")
+        for line in screen:
             say(f"  | {line}")
     if options.verbose:
         for note in machine.notes:
