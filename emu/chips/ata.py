@@ -14,7 +14,7 @@ be), the port 3F7h or 377h (DRIVE ADDRESS was withdrawn before ATA-4).
 # mypy: disable-error-code="has-type"
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 from emu.device import BLOCK, RW, VALUE, Device, R, Reg, W
@@ -22,6 +22,30 @@ from emu.device import BLOCK, RW, VALUE, Device, R, Reg, W
 NOBODY = 0x7F
 BUSY = 0x88                     # BSY, DRQ
 DIAGNOSTIC = 0x90
+
+
+def answered(name: str) -> Callable[[ATAChannel], int]:
+    """The read of a register of the selected device."""
+    method = "read_" + name
+
+    def read(self: ATAChannel) -> int:
+        device = self.devices[self.device >> 4 & 1] or self.devices[0]
+        return getattr(device, method)() if device else NOBODY
+
+    return read
+
+
+def heard(name: str) -> Callable[[ATAChannel, int], None]:
+    """The write of a register, which both devices hear: neither does while the selected one is at work."""
+    method = "write_" + name
+
+    def write(self: ATAChannel, value: int) -> None:
+        device = self.devices[self.device >> 4 & 1] or self.devices[0]
+        if device is None or not device.status & BUSY:
+            for device in self.there:
+                getattr(device, method)(value)
+
+    return write
 
 
 class ATAChannel(Device):
@@ -51,6 +75,11 @@ class ATAChannel(Device):
     def answers(self) -> Any:
         """Who answers for the registers that are not STATUS."""
         return self.devices[self.device >> 4 & 1] or self.devices[0]
+
+    def works(self) -> bool:
+        """Whether the selected device is at work."""
+        device = self.answers()
+        return device is not None and bool(device.status & BUSY)
 
     # The host adapter's side of DMA; while data moves the selection cannot change
 
@@ -112,25 +141,8 @@ class ATAChannel(Device):
         device = self.answers()
         return device.error if device else NOBODY
 
-    def read_COUNT(self) -> int:
-        device = self.answers()
-        return device.read_COUNT() if device else NOBODY
-
-    def read_LBAL(self) -> int:
-        device = self.answers()
-        return device.read_LBAL() if device else NOBODY
-
-    def read_LBAM(self) -> int:
-        device = self.answers()
-        return device.read_LBAM() if device else NOBODY
-
-    def read_LBAH(self) -> int:
-        device = self.answers()
-        return device.read_LBAH() if device else NOBODY
-
-    def read_DEVICE(self) -> int:
-        device = self.answers()
-        return device.read_DEVICE() if device else NOBODY
+    read_COUNT, read_LBAL, read_LBAM = answered("COUNT"), answered("LBAL"), answered("LBAM")
+    read_LBAH, read_DEVICE = answered("LBAH"), answered("DEVICE")
 
     def read_STATUS(self) -> int:
         device = self.devices[self.device >> 4 & 1]
@@ -150,36 +162,13 @@ class ATAChannel(Device):
 
     # What all devices hear
 
-    def hears(self) -> Sequence[Any]:
-        """Who takes a write to the command block: nobody while one is at work."""
-        device = self.devices[self.device >> 4 & 1] or self.devices[0]
-        return () if device is not None and device.status & BUSY else self.there
-
-    def write_FEATURES(self, value: int) -> None:
-        for device in self.hears():
-            device.write_FEATURES(value)
-
-    def write_COUNT(self, value: int) -> None:
-        for device in self.hears():
-            device.write_COUNT(value)
-
-    def write_LBAL(self, value: int) -> None:
-        for device in self.hears():
-            device.write_LBAL(value)
-
-    def write_LBAM(self, value: int) -> None:
-        for device in self.hears():
-            device.write_LBAM(value)
-
-    def write_LBAH(self, value: int) -> None:
-        for device in self.hears():
-            device.write_LBAH(value)
+    write_FEATURES, write_COUNT, write_LBAL = heard("FEATURES"), heard("COUNT"), heard("LBAL")
+    write_LBAM, write_LBAH = heard("LBAM"), heard("LBAH")
 
     def write_DEVICE(self, value: int) -> None:
-        hears = self.hears()
-        if hears:
+        if not self.works():
             self.device = value
-            for device in hears:
+            for device in self.there:
                 device.write_DEVICE(value)
 
     def write_DEVCTL(self, value: int) -> None:
@@ -190,9 +179,10 @@ class ATAChannel(Device):
 
     def write_COMMAND(self, value: int) -> None:
         if value == DIAGNOSTIC:
-            for device in self.hears():
-                device.write_COMMAND(value)
-            self.device = 0
+            if not self.works():
+                self.device = 0
+                for device in self.there:
+                    device.write_COMMAND(value)
             return
         selected = self.devices[self.device >> 4 & 1]
         if selected:
