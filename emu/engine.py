@@ -39,6 +39,35 @@ class Costs:
     tsc_read: int = 20          # so that each RDTSC reads later than the one before
 
 
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """An exception, INT n or hardware interrupt, and the processor before it was delivered.
+
+    `rip` is the offset in CS that is pushed.  `during`: "", or what was being delivered when this came: "exception" (or a
+    hardware interrupt) or "software interrupt".  Of `rflags` only the system flags are true.
+    """
+
+    number: int                 # counts them all
+    time: int
+    kind: str                   # "exception" | "software interrupt" | "interrupt"
+    vector: int
+    error: int                  # the error code, where the vector has one
+    cr2: int
+    rip: int
+    cs: int
+    cs_base: int
+    cpl: int
+    ss: int
+    ss_base: int
+    rflags: int
+    cr0: int
+    cr3: int
+    cr4: int
+    efer: int
+    during: str
+    general: Mapping[str, int]  # rax ... r15
+
+
 class Registers(Protocol):
     """A live view of the processor in the SDM's names, all lower case.
 
@@ -188,6 +217,17 @@ class Engine(Protocol):
     def note(self, kind: int, name: int, size: int, value: int, address: int) -> None:
         """An event of the machine's own, among those of the processor: raw position, time, kind | name << 8, size, value, 0,
         address, 0."""
+
+    def recent(self) -> list[Happened]:
+        """The last exceptions and interrupts, some sixty of each at most, since the engine was made or restored."""
+
+    def happened(self) -> tuple[int, int]:
+        """How many exceptions with INT n, and how many hardware interrupts, there were since then."""
+
+    def watch(self, function: Callable[[], None] | None, vectors: frozenset[int] = frozenset()) -> None:
+        """Call `function` before the delivery of each exception that comes during another's, or has one of `vectors`.
+
+        It may look at everything, and changes nothing.  None: nobody.  Between runs."""
 
     def save(self) -> dict[str, Any]:
         """Every register in architectural terms, and the time; portable between processes and engines."""

@@ -24,6 +24,7 @@
 | privileged.py | SYSCALL, SYSENTER, LTR                                            | no system calls
 | stores.py     | fast stores, ROM, self-modifying code, views: the TLB's entries   | a store 25 times as slow, stale code
 | events.py     | the piece of a thunk that tells the recorder of an event          | no traces
+| recent.py     | the last exceptions and interrupts, and who watches them          | a guest dies without a reason
 | recorder.py   | block numbers and events to whoever records                       | no traces
 | thunks.py     | puts the thunks of one machine in their places                    |
 |               |                                                                   |

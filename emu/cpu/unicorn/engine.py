@@ -24,6 +24,7 @@ from emu.cpu.unicorn.callbacks import Callbacks
 from emu.cpu.unicorn.code import Code, Patches
 from emu.cpu.unicorn.memory import Memory
 from emu.cpu.unicorn.models import MODELS, hide_features
+from emu.cpu.unicorn.recent import Recent
 from emu.cpu.unicorn.recorder import Recorder
 from emu.cpu.unicorn.registers import Registers
 from emu.cpu.unicorn.room import hold, room
@@ -45,9 +46,8 @@ class UnicornEngine:
             raise EngineError(f"no CPU model named {model}; there are {', '.join(MODELS)}")
         self.costs = costs or Costs()
         techniques = faster.chosen(fast)
-        self._sealed = False
         self._failure: BaseException | None = None
-        self._nmi, self._a20, self._skipped, self._slack = 0, 1, 0, self.costs.block - 1
+        self._sealed, self._nmi, self._a20, self._skipped, self._slack = False, 0, 1, 0, self.costs.block - 1
         self._memory = Memory(memory)
         self._views = Views(self._memory)
         self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64, MODELS[model])
@@ -71,7 +71,8 @@ class UnicornEngine:
         self._words[m.EPOCH >> 3] = 1
         self._layer = faster.install(self._handle, self._env, self._box, self._memory, techniques)
         self._callbacks = Callbacks(self._box, self._budget, self._layer.on, self._fail)
-        self._turn = self._callbacks.turn
+        self._turn, self._recent = self._callbacks.turn, Recent(self._box, self._callbacks, self._code)
+        self.recent, self.happened, self.watch = self._recent.read, self._recent.counts, self._recent.watch
         self._recorder = Recorder(self._handle, self._env, self._box, self.costs.block, self._layer.on, self._anew, self.now)
         self.note, self.recorded = self._recorder.note, self._recorder.recorded
 

@@ -30,6 +30,7 @@ from emu.cpu.unicorn.layout import (
     UC_CPU,
     symbol,
 )
+from emu.cpu.unicorn.recent import remember, watched
 
 _SOFTWARE = f"""
         cmp dword ptr [rbx + {CPU_ENV + EXCEPTION_IS_INT:#x}], 0x0
@@ -72,6 +73,8 @@ def deliver_exception(box: int) -> str:
         or ecx, edx
         mov [rbx + {CPU_ENV + ERROR_CODE:#x}], ecx
     first:
+        {remember(EVENT_EXCEPTION, "kept")}
+        {watched("seen")}
         {event(EVENT_EXCEPTION, "told", _SOFTWARE)}
         mov qword ptr [rax + {m.DELIVERING:#x}], 0x2
         mov edx, {m.EXCEPTIONS:#x}
@@ -124,6 +127,7 @@ def take_interrupt(box: int, acknowledge: int, original: int) -> str:
         call rax
         movzx esi, al
         mov rax, {box:#x}
+        {remember(EVENT_INTERRUPT, "kept")}
         {event(EVENT_INTERRUPT, "told")}
         inc qword ptr [rax + rsi*8 + {m.INTERRUPTS:#x}]
         mov qword ptr [rax + {m.DELIVERING:#x}], 0x2

@@ -40,4 +40,5 @@ def restore(engine: UnicornEngine, state: Mapping[str, Any]) -> None:
     engine.a20(state["a20"])
     engine._words[m.END >> 3], engine._budget[0] = state["time"] + engine._slack, engine._slack
     engine._box.set_counters(state["counters"])
+    engine._recent.clear()
     engine._flush(engine._cpu)
