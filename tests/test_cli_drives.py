@@ -9,7 +9,9 @@ import sys
 import pytest
 
 from emu.assembler import assemble
-from emu.cli import main
+from emu.cli import choose, main
+from emu.cli.options import parser
+from emu.firmware import build
 from emu.host.disk import describe, open_image
 from emu.host.disk.qcow2.create import create
 from tests.disk.tools import checked, needs_qemu_img, qemu_img
@@ -264,3 +266,41 @@ def test_a_mistake_is_one_line_and_status_2(arguments, what, guest, disk, tmp_pa
 def test_without_firmware_there_must_be_a_kernel(disk, capfd):
     assert main(["boot", str(disk), "--firmware", "none"]) == 2
     assert "only a kernel can be started" in capfd.readouterr().err
+
+
+# -- what is booted
+
+def plan(*arguments):
+    options = parser().parse_args(["boot", *map(str, arguments)])
+    return options, choose.chosen(options)
+
+
+@pytest.mark.parametrize("kind, order", [("disk.raw", "cad"), ("disc.iso", "dac"), ("floppy.img", "acd")])
+def test_the_image_is_booted_before_the_other_drives(kind, order, disk, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "disc.iso").write_bytes(bytes(32768) + b"\1CD001\1" + bytes(2041))
+    (tmp_path / "floppy.img").write_bytes(bytes(1474560))
+    options, boot = plan(kind, "--disk", "disk.raw")
+    assert boot.kernel is None and boot.drives[0].path == kind
+    assert choose.order(boot, options) == order
+    options, boot = plan(kind, "--boot", "order=dn,menu=on")
+    assert choose.order(boot, options) == "dn" and options.boot[1]
+
+
+def test_a_kernel_is_started_directly_unless_it_has_only_the_entry_that_calls_a_bios(guest, tmp_path, monkeypatch):
+    setup = bytearray(1024)
+    setup[0x1FE:0x200], setup[0x202:0x206], setup[0x214:0x218] = b"\x55\xAA", b"HdrS", b"\0\0\x10\0"
+    for entry, wanted in ((b"\0\0\x10\0", None), (bytes(4), build.bios())):
+        setup[0x214:0x218] = entry
+        (tmp_path / "kernel").write_bytes(setup)
+        options, boot = plan(tmp_path / "kernel")
+        assert choose.firmware(boot, options)[0] == wanted
+        options, boot = plan("--kernel", guest, "--firmware", "none")
+        assert choose.firmware(boot, options) == (None, None)
+
+
+def test_drives_beside_a_kernel_leave_it_the_kernel(guest, disk):
+    _, boot = plan("--kernel", guest, disk)
+    assert boot.kernel == guest and [drive.role for drive in boot.drives] == ["disk"]
+    _, boot = plan()
+    assert boot.name == "default" and not boot.drives

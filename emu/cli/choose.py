@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from emu.host import fetch
 from emu.host.disk import what
 from emu.host.progress import ProgressLine
 from emu.host.terminal import say
+from emu.loaders.linux import is_linux
 
 DEFAULT_MEMORY = 256 * MIB
 MOST = {"disk": 4, "cdrom": 1, "floppy": 2}
@@ -36,6 +38,7 @@ class Boot:
     first: str = ""
     firmware: Path | None = None
     vga_bios: Path | None = None
+    fetched: bool = False
 
 
 def chosen(options: argparse.Namespace) -> Boot:
@@ -92,7 +95,7 @@ def _fetched(name: str, options: argparse.Namespace) -> Boot:
     drives = [DriveFile(role, str(image.files[role])) for role in ROLES if role in image.files]
     return Boot(name, image.kernel, None if image.initrd is None else str(image.initrd), image.append,
                 max(image.memory, DEFAULT_MEMORY), drives, LETTERS.get(image.kind, ""),
-                image.files.get("bios"), image.files.get("vgabios"))
+                image.files.get("bios"), image.files.get("vgabios"), fetched=bool(drives))
 
 
 def _drives(boot: Boot, options: argparse.Namespace) -> None:
@@ -103,6 +106,8 @@ def _drives(boot: Boot, options: argparse.Namespace) -> None:
         if count > most:
             raise UsageError(f"--{role}: {count} of them, and the machine has room for {most}")
     overlays = list(options.overlay or ())
+    if options.write and boot.fetched:
+        raise UsageError(f"--write: {options.image} is kept as it was fetched; --overlay FILE keeps what is written")
     if overlays and options.write:
         raise UsageError("--overlay and --write: what is written goes to one place or the other")
     for number, drive in enumerate(boot.drives):
@@ -121,12 +126,22 @@ def order(boot: Boot, options: argparse.Namespace) -> str:
 
 def firmware(boot: Boot, options: argparse.Namespace) -> tuple[bytes | None, bytes | None]:
     """The contents of the firmware's ROM and of the screen's, None for none.  Raises UsageError, AssemblyError."""
-    wanted = options.firmware or (boot.firmware and str(boot.firmware)) or ("none" if boot.kernel is not None else "emu")
+    direct = boot.kernel is not None and not _calls_a_bios(boot.kernel)
+    wanted = options.firmware or (boot.firmware and str(boot.firmware)) or ("none" if direct else "emu")
     if wanted == "none" and boot.kernel is None:
         raise UsageError("--firmware none: without it only a kernel can be started, and there is none")
     screen = options.vga_bios or (boot.vga_bios and str(boot.vga_bios)) or ("none" if wanted == "none" else "emu")
     return (None if wanted == "none" else build.bios() if wanted == "emu" else _rom("--firmware", wanted),
             None if screen == "none" else build.vgabios() if screen == "emu" else _rom("--vga-bios", screen))
+
+
+def _calls_a_bios(kernel: Path | bytes) -> bool:
+    """Whether it is a Linux image that has only the real-mode entry (boot.rst, code32_start), as iPXE's."""
+    start = kernel[:0x218] if isinstance(kernel, bytes) else b""
+    if isinstance(kernel, Path) and kernel.is_file():
+        with contextlib.suppress(OSError), open(kernel, "rb") as file:
+            start = file.read(0x218)
+    return len(start) == 0x218 and is_linux(start) and not any(start[0x214:])
 
 
 def _rom(option: str, path: str) -> bytes:

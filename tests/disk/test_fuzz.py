@@ -17,7 +17,7 @@ from tests.disk.tools import content, needs_qemu_img, qemu_img
 
 pytestmark = needs_qemu_img
 
-SECONDS = 4.0                   # that one image may take
+SECONDS = 4.0                   # of the processor that one image may take
 MEMORY = 300 << 20              # bytes that all of them may
 SIZE = 1 << 20
 
@@ -129,7 +129,7 @@ def attack(image, changes, cut, mended):
         harmed = mend(kind, harmed)
     os.path.exists(name) and os.unlink(name)        # none that is still locked
     name.write_bytes(harmed)
-    began = time.monotonic()
+    began = time.process_time()
     for look in (describe, what):
         try:
             look(name)
@@ -152,7 +152,7 @@ def attack(image, changes, cut, mended):
             assert name.read_bytes() == harmed
         elif medium.format == "qcow2":
             assert name.read_bytes()[:72].startswith(harmed[:48])       # the guest's data got into no header
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
 
 
 def fuzz(image, examples):
@@ -177,7 +177,7 @@ def test_a_damaged_image_is_an_error_and_nothing_worse(image):
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_many_damaged_images(image):
-    fuzz(image, 6000)
+    fuzz(image, 3000)
 
 
 @given(st.binary(max_size=2048),
@@ -244,6 +244,8 @@ def hostile(path):
     yield sparse(path / "many-snapshots", 200 * mib, (0, header(16, mib, 3 * 65536, 1, 65536, 1, 65536, mib)),
                  (65536, struct.pack(">Q", 2 * 65536)), (mib, snapshot * 65536), (128 * mib, every * entries))
     yield sparse(path / "dirty", 1 << 42, (0, header(9, 64 << 30, 1 << 40, 2 * mib, 512, 16000)), (72, struct.pack(">Q", 1)))
+    tables = b"".join(struct.pack(">Q", (1 << 33) + n * 512 | 1 << 63) for n in range(2 * mib))
+    yield sparse(path / "many-tables", 1 << 35, (0, header(9, 64 << 30, 1 << 31, 2 * mib, 512, 8000)), (1 << 31, tables))
     vmdk = struct.pack("<4sIIQQQQIQQQB4sH", b"KDMV", 1, 3, 1 << 37, 8, 0, 0, 65536, 1, 1, 1, 0, b"\n \r\n", 0)
     yield sparse(path / "vmdk", 1 << 41, (0, vmdk))
     footer = bytearray(struct.pack(">8sIIQI4sIIQQHBBII", b"conectix", 2, 0x10000, 512, 0, b"win ", 0, 0, 1 << 55, 1 << 55,
@@ -261,14 +263,14 @@ def test_what_is_huge_is_refused_or_used_soon_and_in_little_memory(tmp_path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for name in hostile(tmp_path):
         for write in (False, True):
-            began = time.monotonic()
+            began = time.process_time()
             try:
                 with open_image(name, write=write) as medium:
                     use(medium, write)
                 describe(name)
             except ImageError as error:
                 assert "\n" not in str(error)
-            assert time.monotonic() - began < 3 * SECONDS, name
+            assert time.process_time() - began < 3 * SECONDS, name
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 2 * MEMORY
 
 

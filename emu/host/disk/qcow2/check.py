@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from emu.host.disk.qcow2.writer import Qcow2
 
-_ENTRIES = 1 << 25              # L2 entries that are walked: 2 TiB with clusters of 64 KiB, some seconds
+_ENTRIES = 1 << 24              # L2 entries that are walked: 1 TiB with clusters of 64 KiB, some seconds
 _CLUSTERS = 1 << 28             # clusters of a file that are counted, a byte each
 _COUNTS = 1 << 27               # counts that are looked at
 _ERRORS = 20

@@ -21,6 +21,7 @@ from emu.host.disk.qcow2.tables import Table, unpacked
 
 _INCOMPATIBLE, _AUTOCLEAR = 72, 88      # of the header
 _SNAPSHOT_TABLES = 1 << 22              # entries of the L1 tables of all snapshots
+_TABLES = 1 << 20                       # clusters that hold tables: 60 MiB of memory
 _REPAIR = "repair it with qemu-img check -r all"
 
 
@@ -69,7 +70,10 @@ class Qcow2(Qcow2Reader):
             if snapshot.l1_entries:
                 l1s.append(unpacked(self.file.read(snapshot.l1, snapshot.l1_entries * 8)))
         for entries in l1s:
-            tables.update((entry & OFFSET) // self.cluster for entry in set(entries) if entry & OFFSET)
+            tables.update((entry & OFFSET) // self.cluster for entry in entries if entry & OFFSET)
+            if len(tables) > _TABLES:
+                raise ImageError(f"{self.path}: more tables than can be kept in mind; it can only be read: use an overlay "
+                                 "or larger clusters (qemu-img convert)")
         return tables
 
     def _begin(self) -> None:
