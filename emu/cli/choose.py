@@ -15,6 +15,7 @@ from emu.cli.options import UsageError
 from emu.firmware import build
 from emu.host import fetch
 from emu.host.disk import what
+from emu.host.files import replacing
 from emu.host.progress import ProgressLine
 from emu.host.terminal import say
 from emu.loaders.linux import is_linux
@@ -68,15 +69,31 @@ def _image(options: argparse.Namespace) -> Boot:
         return _fetched(name, options)
     if name in build.names():
         return _kernel(name, build.kernel(name), options)
+    if name in build.floppies():
+        return Boot(name, drives=[DriveFile("floppy", _floppy(name))], first=LETTERS["floppy"])
     if os.sep not in name and not os.path.exists(name):
         raise UsageError(f"{name}: no such file, and no image is called so; "
-                         f"there are {', '.join([*known, *build.names()])}")
+                         f"there are {', '.join([*known, *build.names(), *build.floppies()])}")
     if not os.path.isfile(name):
         return _kernel(name, Path(name), options)               # whose loader says what is wrong, or reads a pipe
     kind = what(name)
     if kind == "kernel":
         return _kernel(name, Path(name), options)
     return Boot(name, drives=[DriveFile(kind, name)], first=LETTERS[kind])
+
+
+def _floppy(name: str) -> str:
+    """The file of a floppy of our own: where fetched images are, too."""
+    path = fetch.cache_directory() / "floppies" / f"{name}.img"
+    image = build.floppy(name)
+    try:
+        if not path.exists() or path.read_bytes() != image:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as file:
+                file.write(image)
+    except OSError as error:
+        raise UsageError(f"{name}: cannot be put into {path}: {error.strerror}") from None
+    return str(path)
 
 
 def _kernel(name: str, kernel: Path | bytes, options: argparse.Namespace) -> Boot:

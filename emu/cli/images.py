@@ -35,6 +35,7 @@ def images(options: argparse.Namespace) -> int:
         print(f"  memory       {max(entry.memory, 256 * MIB) // MIB}M (at least {entry.minimum // MIB}M)"
               + (f", --append {entry.append!r}" if entry.append else ""))
     print(f"our own kernels, with nothing to fetch: {', '.join(build.names())}")
+    print(f"our own floppies: {', '.join(build.floppies())}")
     return 0
 
 
