@@ -46,6 +46,8 @@ class UnicornEngine:
             raise EngineError(f"no CPU model named {model}; there are {', '.join(MODELS)}")
         self.costs = costs or Costs()
         techniques = faster.chosen(fast)
+        self._recording = False
+        self._ways = 0, 0                           # what is called when the time is up: without a recorder, with it
         self._failure: BaseException | None = None
         self._sealed, self._nmi, self._a20, self._skipped, self._slack = False, 0, 1, 0, self.costs.block - 1
         self._memory = Memory(memory)
@@ -96,10 +98,11 @@ class UnicornEngine:
 
     def attach(self, ports: Space, mmio: Space, acknowledge: Callable[[], int],
                expired: Callable[[], bool] = lambda: True) -> None:
-        self._mmio = mmio
-        self._words[m.EXPIRED >> 3] = self._callbacks.ask(lambda: self._expired(expired), self._code)
-        thunks.install(self._handle, self._class, self._box.address, self._views, self._code, "pages" not in self._layer.on,
-                       *self._callbacks.ports(ports), self._callbacks.ask(acknowledge, self._code))
+        ask, code = self._callbacks.ask, self._code
+        self._mmio, self._ways = mmio, (ask(expired, code), ask(self._recorder.before(expired), code))
+        self._words[m.EXPIRED >> 3] = self._ways[0]
+        thunks.install(self._handle, self._class, self._box.address, self._views, code, "pages" not in self._layer.on,
+                       *self._callbacks.ports(ports), ask(acknowledge, code))
 
     def memory(self, length: int) -> memoryview:
         return self._memory.take(length)
@@ -149,7 +152,9 @@ class UnicornEngine:
     def intr(self, level: int) -> None:
         if level:
             self._request[0] |= INTERRUPT_HARD
-            self._kick()
+            budget = self._budget
+            if (left := budget[0]) >= KICKED:           # _kick(), in the path of every interrupt
+                budget[0] = left - KICK
         else:
             self._request[0] &= ~INTERRUPT_HARD
 
@@ -189,12 +194,8 @@ class UnicornEngine:
     def now(self) -> int:
         return (self._words[1] - self._budget[0]) & NOW                 # END - budget
 
-    def _expired(self, expired: Callable[[], bool]) -> bool:
-        self._recorder.drain()
-        return expired()
-
     def due(self, time: int) -> None:
-        if self._recorder.on:
+        if self._recording:
             now = self.now()
             time = min(time, now + self._recorder.room(now))
         words, end = self._words, time + self._slack
@@ -270,7 +271,8 @@ class UnicornEngine:
         return self._layer.report()
 
     def record(self, sink: Sink | None) -> None:
-        self._recorder.record(sink)
+        self._recording = self._recorder.record(sink)
+        self._words[m.EXPIRED >> 3] = self._ways[self._recording]
 
     # -- snapshots
 

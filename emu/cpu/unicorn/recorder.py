@@ -48,14 +48,24 @@ class Recorder:
         self.on = False
         self.position = 0                       # of the first number of the segment
 
-    def record(self, sink: Sink | None) -> None:
-        """See emu.engine.Engine.record."""
+    def record(self, sink: Sink | None) -> bool:
+        """See emu.engine.Engine.record; whether it is on."""
         if sink is not None and "budget" not in self._techniques:
             raise EngineError("recording needs the technique `budget`: set EMU_FAST so that it is on")
         if self.on:
             self._stop()
         if sink is not None:
             self._start(sink)
+        return self.on
+
+    def before(self, function: Callable[[], bool]) -> Callable[[], bool]:
+        """The same function, behind a `drain`."""
+
+        def drained() -> bool:
+            self.drain()
+            return function()
+
+        return drained
 
     def _start(self, sink: Sink) -> None:
         self._sink, self.position = sink, 0
