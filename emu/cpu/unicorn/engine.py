@@ -46,8 +46,7 @@ class UnicornEngine:
             raise EngineError(f"no CPU model named {model}; there are {', '.join(MODELS)}")
         self.costs = costs or Costs()
         techniques = faster.chosen(fast)
-        self._recording = False
-        self._ways = 0, 0                           # what is called when the time is up: without a recorder, with it
+        self._recording, self._ways = False, (0, 0)     # what is called when the time is up: without the recorder, with it
         self._failure: BaseException | None = None
         self._sealed, self._nmi, self._a20, self._skipped, self._slack = False, 0, 1, 0, self.costs.block - 1
         self._memory = Memory(memory)
@@ -152,9 +151,7 @@ class UnicornEngine:
     def intr(self, level: int) -> None:
         if level:
             self._request[0] |= INTERRUPT_HARD
-            budget = self._budget
-            if (left := budget[0]) >= KICKED:           # _kick(), in the path of every interrupt
-                budget[0] = left - KICK
+            self._kick()
         else:
             self._request[0] &= ~INTERRUPT_HARD
 
