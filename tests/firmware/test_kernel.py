@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from emu.assembler import assemble
+from emu.boards.pc import PC
+from emu.firmware import build
 from tests.firmware import machines
 
 # The set-up part, from its second sector on, at whichever segment: says its segments, its stack, the command line, and what
@@ -103,12 +105,26 @@ def bzimage() -> bytes:
 
 
 @pytest.mark.parametrize("size", [1000, 5 << 20])
+def test_on_our_board_too(size, tmp_path: Path):
+    (tmp_path / "initrd").write_bytes(b"the RAM disk".ljust(size, b"i"))
+    said = bytearray()
+    with PC(32 << 20, firmware=build.bios(), vga_bios=build.vgabios(), debug=said.extend) as board:
+        board.load(bzimage(), initrd=str(tmp_path / "initrd"), append="quiet answer=42")
+        board.run_until(seconds=30)
+        check(machines.Run(board.text, bytes(said), "", board.exit_code), size)
+
+
+@pytest.mark.parametrize("size", [1000, 5 << 20])
 def test_it_gets_its_command_line_its_kernel_and_its_ram_disk(size, tmp_path: Path):
     (tmp_path / "kernel").write_bytes(bzimage())
     (tmp_path / "initrd").write_bytes(b"the RAM disk".ljust(size, b"i"))
     done = machines.on_qemu(["-m", "32", "-kernel", str(tmp_path / "kernel"), "-initrd", str(tmp_path / "initrd"),
                              "-append", "quiet answer=42"])
-    assert "Booting the kernel given to the machine..." in done.serial
+    check(done, size)
+
+
+def check(done: machines.Run, size: int) -> None:
+    assert done.serial.rstrip().endswith("Booting the kernel given to the machine..."), "by the BIOS, not by QEMU's ROM"
     ds, es, ss, cs, sp = struct.unpack_from("<5H", done.debug)
     assert ds == es == ss == cs - 0x20
     assert sp >= 0x8000, "there is room for a stack and a heap"
