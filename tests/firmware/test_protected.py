@@ -303,3 +303,58 @@ def test_a_reset_with_a_shutdown_code_goes_on_where_467_points(code, how):
     """
     done = machines.on_ours(disks=[Sector(source)], boot="c", seconds=20)
     assert done.debug == b"\0\x7E\x02"
+
+
+@pytest.mark.parametrize("where", ["qemu", "ours"])
+def test_apms_16_bit_interface(where):
+    """From 16-bit protected mode, by a far call to what AX=5302h told; [APM] 4.6."""
+    done = boot("""
+        cli
+        xor ax, ax
+        mov ds, ax
+        mov ss, ax
+        mov sp, 0x7C00
+        mov ax, 0x5302
+        xor bx, bx
+        int 0x15
+        mov word ptr [entry], bx
+        cli
+        lgdt word ptr [pointer]
+        mov eax, cr0
+        or al, 1
+        mov cr0, eax
+        ljmp 8:protected
+    protected:
+        mov ax, 0x10
+        mov ds, ax
+        mov ss, ax
+        mov ax, 0x530E
+        mov cx, 0x0102
+        lcall [entry]
+        call say
+        mov ax, 0x530A
+        mov bx, 1
+        lcall [entry]
+        mov ax, bx
+        call say
+        mov ax, 0x530B
+        lcall [entry]
+        mov al, 0
+        adc al, 0
+        call say
+        mov al, 0x10
+        out 0xF4, al
+        hlt
+    say:
+        out 0xE9, al
+        mov al, ah
+        out 0xE9, al
+        ret
+    entry: .word 0, 0x18
+    table:
+        .quad 0, 0x00009B000000FFFF, 0x000093000000FFFF, 0x00009B0F0000FFFF
+    pointer:
+        .word 31
+        .long table
+    """, where)
+    assert done.debug == bytes([0x02, 0x01, 0xFF, 0x01, 0x01, 0x80])
