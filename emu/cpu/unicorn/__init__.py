@@ -28,7 +28,7 @@
 | recorder.py   | block numbers and events to whoever records                       | no traces
 | thunks.py     | puts the thunks of one machine in their places                    |
 |               |                                                                   |
-| fast/         | fourteen techniques, one file and one switch each: see its table    | the boot of Debian takes 1.3 of the time
+| fast/         | 14 techniques, one file and one switch each: see its table        | the boot of Debian takes 1.3 of the time
 
 The plain core is all but fast/, and what fast/ gains is measured by `python -m tests.bench` (README, "Speed").
 """
