@@ -41,6 +41,7 @@ class Row:
     disk: int = 0
     image: str = ""             # a boot: the name of a system in images/manifest.toml
     system: str = ""            # and QEMU's program for it
+    prompt: bytes = b"~ #"      # what it shows when it is up
     bound: float = 0
 
     @property
@@ -54,6 +55,8 @@ DISK_SUMS = [512 * command + 255 for command in range(2048)]            # the fi
 ROWS = (
     Row("boot_amd64", "Debian 12 amd64 to the shell", image="debian-amd64", system="qemu-system-x86_64", bound=0.9),
     Row("boot_i386", "Debian 12 i386 to the shell", image="debian-i386", system="qemu-system-i386", bound=0.9),
+    Row("boot_disk", "Debian 12 i386 from its disk to the login", image="debian12-i386", system="qemu-system-i386",
+        prompt=b"login: ", bound=1.5),
     Row("crc", "CRC-32 by table, 64 MiB", BOTH, zlib.crc32(bytes(MIB)) ^ 0xFFFFFFFF, bound=0.95),
     Row("sieve", "sieve of 8 Mi, three times, paging on", BOTH, 564165, bound=0.4),      # the primes, and 0 and 1
     Row("rep_movsd", "rep movsd, 256 MiB", BOTH, COPIED, bound=0.1),

@@ -21,7 +21,6 @@ from tests.bench.catalog import BOOT_MEMORY, MIB, QEMU, UNICORN, BenchError, Row
 from tests.bench.marks import Marks
 
 ROOT = Path(__file__).parents[2]
-PROMPT = b"~ #"
 WORK_LIMIT, BOOT_LIMIT = 120, 900           # s of the host's time
 
 
@@ -158,19 +157,22 @@ def boot(engine: str, row: Row) -> Measured:
     system = image(row)
     if engine == QEMU:
         command = [find(row.system), "-accel", "tcg", "-m", str(BOOT_MEMORY // MIB), "-display", "none", "-nodefaults",
-                   "-no-reboot", "-serial", "stdio", "-kernel", str(system.kernel), "-initrd", str(system.initrd),
-                   "-append", system.append]
+                   "-no-reboot", "-serial", "stdio"]
+        if system.kernel is None:
+            command += ["-vga", "std", "-snapshot", "-drive", f"file={system.files['disk']},format=raw,if=ide"]
+        else:
+            command += ["-kernel", str(system.kernel), "-initrd", str(system.initrd), "-append", system.append]
     else:
         command = [sys.executable, "-m", "emu", "boot", row.image, "--memory", f"{BOOT_MEMORY // MIB}M", "--no-realtime",
-                   "--until", PROMPT.decode()]
+                   "--until", row.prompt.decode()]
     shown = bytearray()
 
     def until(data: bytes) -> bool:
         shown.extend(data)
-        return engine == QEMU and PROMPT in shown[-len(data) - len(PROMPT):]
+        return engine == QEMU and row.prompt in shown[-len(data) - len(row.prompt):]
 
     ended = run(command, BOOT_LIMIT, until)
-    if PROMPT not in shown or (engine != QEMU and ended.status):
+    if row.prompt not in shown or (engine != QEMU and ended.status):
         raise BenchError(f"{row.name} on {engine}: no prompt; {_last(ended)}")
     return Measured(ended.seconds, None, ended.peak)
 

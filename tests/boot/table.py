@@ -82,7 +82,7 @@ ROWS = [
         expect "Memtest86+ v6.10"
         expect "Test #10"
         expect "Errors: 0"
-    """, ("--firmware", "emu"), firmware=(OURS,), seconds=200),
+    """, ("--firmware", "emu", "--memory", "32M"), firmware=(OURS,), seconds=200),
     Row("snake", r"""
         expect "snake: arrows, Esc"
         key up

@@ -32,6 +32,6 @@ def test_a_system_starts(row, firmware, tmp_path):
     said = done.stderr.decode(errors="replace") + done.stdout.decode(errors="replace")[-3000:]
     assert done.returncode == 0, said
     if row.off:
-        assert "powered off" in said
+        assert "switched the power off" in said
     else:
         assert (tmp_path / "screen.png").stat().st_size > 100
