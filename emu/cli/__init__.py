@@ -7,7 +7,7 @@ import sys
 
 from emu.assembler import AssemblyError
 from emu.boards.board import BadBoard
-from emu.cli import boot, disk, images, options
+from emu.cli import boot, disk, images, options, trace
 from emu.cli.signals import Signals
 from emu.engine import EngineError
 from emu.host.disk import ImageError
@@ -30,7 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
             chosen = options.parser().parse_args(arguments)
             if chosen.command == "boot":
                 return boot.boot(chosen, signals)
-            status = {"images": images.images, "disk": disk.disk, "datasheet": images.sheet}[chosen.command](chosen)
+            status = {"images": images.images, "disk": disk.disk, "datasheet": images.sheet,
+                      "trace": trace.trace}[chosen.command](chosen)
             sys.stdout.flush()
             return status
         except MISTAKES as mistake:

@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import NoReturn
 
 from emu.boards.pc import LETTERS
-from emu.cli.traceoptions import add_recording
+from emu.cli.traceoptions import add_reading, add_recording
 from emu.host.serial import SPECS
 
 _UNITS = {"B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -186,6 +186,7 @@ def parser() -> Parser:
     info.add_argument("file", metavar="FILE")
     info.add_argument("--json", action="store_true", help="for programs")
 
+    add_reading(commands, text)
     sheet = commands.add_parser("datasheet", help="the register map of a board", allow_abbrev=False,
                                 description="The register map of a board, from the chips' own declarations.")
     sheet.add_argument("--machine", choices=("pc", "tiny"), default="pc", help="the board (default: pc)")

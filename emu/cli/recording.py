@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from emu.boards.board import Board
@@ -14,6 +14,7 @@ from emu.trace.layout import TraceError
 
 if TYPE_CHECKING:
     from emu.trace.recording import Recording
+    from emu.trace.symbols import Symbols
     from emu.trace.window import Window
 
 GOOD = "until", "script", "left", "exit", "poweroff"        # ends of a run of which a flight recorder need not tell
@@ -36,15 +37,43 @@ def check(options: argparse.Namespace) -> None:
             raise UsageError("--flight keeps blocks and events: --trace-level cannot be given with it")
 
 
+def ranges(wanted: Sequence[tuple[int, int] | str] | None, option: str, symbols: str | None) -> tuple[tuple[int, int], ...]:
+    """Ranges of addresses, and of symbols: each up to the next one.  Raises UsageError."""
+    found = []
+    for one in wanted or ():
+        if isinstance(one, str):
+            if symbols is None:
+                raise UsageError(f"{option} {one}: a symbol needs --symbols FILE")
+            known = read_symbols(symbols)
+            first = known.address(one)
+            if first is None:
+                raise UsageError(f"{option} {one}: {symbols} knows no such symbol")
+            one = first, min((other for other in known.addresses if other > first), default=first + (1 << 20)) - 1
+        found.append(one)
+    return tuple(found)
+
+
+def read_symbols(path: str) -> Symbols:
+    """The symbols of a file.  Raises UsageError."""
+    from emu.trace import symbols
+
+    try:
+        return symbols.read(path)
+    except symbols.BadSymbols as error:
+        raise UsageError(f"--symbols: {error}") from None
+
+
+def encoded(text: str | None) -> bytes | None:
+    """What the console must show."""
+    return None if text is None else text.encode("utf-8", "surrogateescape")
+
+
 def window(options: argparse.Namespace) -> Window:
     """What is kept."""
     from emu.trace.window import Window
 
-    def encoded(text: str | None) -> bytes | None:
-        return None if text is None else text.encode("utf-8", "surrogateescape")
-
-    return Window(tuple(options.trace_range or ()), options.trace_cpl, options.trace_time, encoded(options.trace_from),
-                  encoded(options.trace_to))
+    return Window(ranges(options.trace_range, "--trace-range", options.symbols), options.trace_cpl, options.trace_time,
+                  encoded(options.trace_from), encoded(options.trace_to))
 
 
 class Recorded:

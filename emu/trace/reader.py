@@ -76,6 +76,26 @@ class Trace:
         return Faults(cuts["position"].to_numpy().astype(np.int64), cuts["vector"].to_numpy(),
                       cuts["rip"].to_numpy() + cuts["cs_base"].to_numpy())
 
+    @functools.cached_property
+    def clock(self) -> tuple[Numbers, Numbers]:
+        """(positions, times in ns): what the log tells of the time; between two of them it passes block by block."""
+        positions = self.events["position"].to_numpy().astype(np.int64)
+        times = self.events["time"].to_numpy().astype(np.int64)
+        first = self.meta.get("first", 0), self.meta["time"]
+        last = self.length, self.meta.get("end", int(times[-1]) if len(times) else first[1])
+        if first[0]:                                    # a flight recorder's time begins with its first event
+            return np.concatenate([positions, [last[0]]]), np.concatenate([times, [last[1]]])
+        return np.concatenate([[first[0]], positions, [last[0]]]), np.concatenate([[first[1]], times, [last[1]]])
+
+    @property
+    def instruction_counts(self) -> Numbers:
+        """By number: of how many instructions a block consists."""
+        return self._code.counts
+
+    def expand(self, numbers: Numbers, lengths: Numbers) -> Numbers:
+        """The addresses of the first `lengths` instructions of each block of a row."""
+        return self._code.expand(numbers, lengths)
+
     def pieces(self, first: int = 0, count: int | None = None) -> Iterator[tuple[Numbers, Numbers]]:
         """(positions, numbers) of the blocks that ran from position `first` on, part by part, as far as they were kept."""
         last = self.length if count is None else min(first + count, self.length)

@@ -1,0 +1,107 @@
+"""emu trace: what a recording holds, as text, tables, differences, and files for other programs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from emu.cli.recording import encoded, ranges, read_symbols
+from emu.host.files import replacing
+from emu.trace.layout import BadTrace
+
+if TYPE_CHECKING:
+    from emu.trace.diff import Divergence
+    from emu.trace.reader import Trace
+    from emu.trace.select import Selection
+    from emu.trace.text import Name
+
+
+def trace(options: argparse.Namespace) -> int:
+    """The whole command; returns the exit status."""
+    return {"show": _show, "stats": _stats, "diff": _diff, "export": _export}[options.action](options)
+
+
+def _selection(options: argparse.Namespace) -> Selection:
+    from emu.trace.reader import Trace
+    from emu.trace.select import Selection
+    from emu.trace.window import Window
+
+    window = Window(ranges(options.range, "--range", options.symbols), options.cpl, options.time, encoded(options.from_),
+                    encoded(options.to))
+    return Selection(Trace(options.directory), window, options.first, options.count)
+
+
+def _name(options: argparse.Namespace) -> Name:
+    from emu.trace.text import no_name
+
+    return no_name if options.symbols is None else read_symbols(options.symbols).name
+
+
+def _show(options: argparse.Namespace) -> int:
+    from emu.trace.text import Lines
+
+    for piece in Lines(_selection(options), _name(options), options.syntax, with_events=not options.no_events):
+        sys.stdout.write(piece)
+    return 0
+
+
+def _stats(options: argparse.Namespace) -> int:
+    from emu.trace.stats import stats, told
+
+    found = stats(_selection(options), _name(options), options.top)
+    sys.stdout.write(json.dumps(found, indent=1) + "\n" if options.json else told(found))
+    return 0
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from emu.trace.diff import diff
+    from emu.trace.reader import Trace
+
+    a, b = Trace(options.directory), Trace(options.other)
+    found = diff(a, b)
+    if found is None:
+        print(f"the same: {a.length:,} blocks, {len(a.events):,} events")
+        return 0
+    print({
+        "block": f"the first difference is block {found.position:,}:",
+        "event": f"the first difference is an event, when {found.position:,} blocks had begun:",
+        "end": f"the same up to block {found.position:,}, where one of them ends:",
+    }[found.what])
+    for trace, event in zip((a, b), found.events, strict=True):
+        _around(trace, found, event, options)
+    return 1
+
+
+def _around(trace: Trace, found: Divergence, event: dict[str, object] | None, options: argparse.Namespace) -> None:
+    from emu.trace.select import Selection
+    from emu.trace.text import Lines
+
+    first = max(found.position - options.context, int(trace.meta.get("first", 0)))
+    print(f"\n--- {trace.path}")
+    for begin, count in ((first, found.position - first), (found.position, options.context)):
+        lines = Lines(Selection(trace, None, begin, count), _name(options), options.syntax)
+        sys.stdout.write("".join(lines))
+        if begin == first:
+            print(">>>", end="")
+            print(lines.event(event).strip() if event is not None else "")
+
+
+def _export(options: argparse.Namespace) -> int:
+    from emu.trace import sources
+    from emu.trace.export import Job, formats
+
+    selection, name = _selection(options), _name(options)
+    lines = sources.Sources() if options.symbols is None else sources.read(options.symbols)
+    write = formats()[options.format]
+    if options.output == "-":
+        sys.stdout.flush()
+        write(Job(selection, sys.stdout.buffer, name, lines, options.syntax))
+        return 0
+    try:
+        with replacing(options.output) as file:
+            write(Job(selection, file, name, lines, options.syntax))
+    except OSError as error:
+        raise BadTrace(f"{options.output}: cannot be written: {error.strerror or error}") from None
+    return 0

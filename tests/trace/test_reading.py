@@ -1,0 +1,288 @@
+"""emu trace: lines, tables, differences and files for other programs, held against the trace and against public readers."""
+
+from __future__ import annotations
+
+import collections
+import json
+import shutil
+import struct
+import subprocess
+
+import polars as pl
+import pytest
+
+from emu.assembler import assemble
+from emu.boards.tiny import Tiny
+from emu.cli import main
+from emu.firmware import build
+from emu.trace.code import disassemble
+from emu.trace.reader import Trace
+from emu.trace.recording import Recording
+
+PERFETTO = "perfetto.protos.perfetto.trace.perfetto_trace_pb2"
+PROGRAM = """
+    .global _start
+_start:
+    mov $3, %ecx
+again:
+    call work
+    dec %ecx
+    jnz again
+    cli
+    hlt
+never:
+    nop
+work:
+    nop
+    ret
+"""
+
+
+@pytest.fixture(scope="module")
+def paging(tmp_path_factory):
+    """A trace of our kernel with page faults, and its directory."""
+    path = tmp_path_factory.mktemp("trace") / "t"
+    with Tiny() as m:
+        m.load(build.kernel("paging"))
+        with Recording(m, path):
+            m.run(2_000_000_000)
+    return path
+
+
+@pytest.fixture(scope="module")
+def elf(tmp_path_factory):
+    """An ELF file with symbols and source lines, and a trace of it."""
+    if not shutil.which("gcc"):
+        pytest.skip("gcc is not installed")
+    folder = tmp_path_factory.mktemp("elf")
+    (folder / "program.s").write_text(PROGRAM)
+    command = "gcc -m32 -g -nostdlib -static -Wl,-Ttext=0x200000,--build-id=none -o program program.s"
+    done = subprocess.run(command.split(), cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"gcc makes no 32-bit programs: {done.stderr.splitlines()[-1]}")
+    with Tiny() as m:
+        m.load(folder / "program")
+        with Recording(m, folder / "t"):
+            m.run(1_000_000)
+    return folder
+
+
+def emu(capfd, *arguments, status=0):
+    assert main(["trace", *map(str, arguments)]) == status
+    return capfd.readouterr().out
+
+
+def instructions(text):
+    return [int(line[:16], 16) for line in text.splitlines() if line[:16].strip() and not line.lstrip().startswith("--")]
+
+
+def test_show_has_every_instruction_and_every_event_in_order(paging, capfd):
+    trace, text = Trace(paging), emu(capfd, "show", paging)
+    assert instructions(text) == trace.instructions().tolist()
+    events = [line for line in text.splitlines() if line.lstrip().startswith("--")]
+    times = [float(line.split()[1]) for line in events]
+    assert len(events) == len(trace.events) and times == sorted(times)
+    faults = trace.events.filter(pl.col("kind") == "exception")
+    assert len(faults) and text.count("exception #PF") == len(faults.filter(pl.col("vector") == 14))
+    lines = text.splitlines()
+    for index, line in enumerate(lines):                # the instruction that faulted is the line before
+        if "exception #PF" in line:
+            rip = int(line.split(" at ")[1].split(",")[0].split(":")[1], 16)
+            before = next(lines[i] for i in range(index - 1, 0, -1) if not lines[i].lstrip().startswith("--"))
+            assert int(before[:16], 16) == rip
+
+
+def test_show_narrows_to_what_is_asked_for(paging, capfd):
+    trace = Trace(paging)
+    every = trace.instructions().tolist()
+    first, last = sorted(set(every))[5], sorted(set(every))[20]
+    assert instructions(emu(capfd, "show", paging, "--range", f"{first:x}-{last:x}")) == [
+        a for a in every if first <= a <= last]
+    assert instructions(emu(capfd, "show", paging, "--first", 10, "--count", 7, "--no-events")) == (
+        trace.instructions(10, 7).tolist())
+    assert emu(capfd, "show", paging, "--cpl", "3", "--no-events") == ""
+    whole = emu(capfd, "show", paging)
+    shown = trace.events.filter(pl.col("kind") == "console")["position"].to_list()
+    part = emu(capfd, "show", paging, "--from", "paging", "--to", ":")
+    assert part and part in whole and len(instructions(part)) < len(every) and len(shown)
+
+
+def test_att_syntax(paging, capfd):
+    assert "%e" in emu(capfd, "show", paging, "--syntax", "att", "--count", "3")
+
+
+def test_stats_count_what_ran(paging, capfd):
+    trace, found = Trace(paging), json.loads(emu(capfd, "stats", paging, "--json", "--top", "3"))
+    every = trace.instructions()
+    assert found["instructions"] == len(every) and found["blocks"] == trace.length
+    assert found["by_cpl"] == {"0": len(every)} and len(found["hot_blocks"]) == 3
+    pcs = collections.Counter(trace.code[n].pc for n in trace.blocks().tolist())
+    assert found["hot_blocks"][0]["runs"] <= max(pcs.values())
+    assert {row["name"] for row in found["accesses"]} >= {"com1.THR"}
+    assert sum(found["events"].values()) == len(trace.events)
+    text = emu(capfd, "stats", paging)
+    assert f"{len(every):,} instructions" in text and "com1.THR" in text
+
+
+def test_symbols_name_functions_and_ranges(elf, capfd):
+    text = emu(capfd, "show", elf / "t", "--symbols", elf / "program")
+    assert [line.split()[1] for line in text.splitlines()][:5] == ["_start", "again", "work", "work+0x1", "again+0x5"]
+    assert len(instructions(emu(capfd, "show", elf / "t", "--symbols", elf / "program", "--range", "work"))) == 6
+    assert "work" in emu(capfd, "stats", elf / "t", "--symbols", elf / "program")
+
+
+def test_the_range_of_a_recording_may_be_a_symbol(elf, tmp_path):
+    assert main(["boot", str(elf / "program"), "--machine", "tiny", "--serial", "none", "--trace", str(tmp_path / "t"),
+                 "--trace-level", "insns", "--trace-range", "work", "--symbols", str(elf / "program")]) == 3
+    assert len(Trace(tmp_path / "t").rows("insns")) == 6
+
+
+def test_a_run_that_is_the_same_has_no_difference_and_another_one_parts_where_it_does(tmp_path, capfd):
+    for name, count in ("a", 3), ("b", 3), ("c", 4):
+        with Tiny(1 << 20) as m:
+            m.load(assemble("mov dx, 0x80; mov cx, 3; again: dec cx; jnz again; out dx, al; cmp byte ptr [0x7d00], 3; "
+                            "jne other; cli; hlt; other: nop; cli; hlt", 0x7C00, 16).ljust(0x100, b"\0") + bytes([count]),
+                   name="program")
+            with Recording(m, tmp_path / name):
+                m.run(1_000_000)
+    assert emu(capfd, "diff", tmp_path / "a", tmp_path / "b").startswith("the same: ")
+    text = emu(capfd, "diff", tmp_path / "a", tmp_path / "c", "--context", "2", status=1)
+    assert text.startswith("the first difference is block 4:")
+    ours, theirs = text.split("\n--- ")[1:]
+    assert ours.split(">>>")[0].split("\n", 1)[1] == theirs.split(">>>")[0].split("\n", 1)[1]
+    assert "nop" not in ours and "nop" in theirs.split(">>>")[1]
+
+
+def test_a_difference_of_an_event_is_told(tmp_path, capfd):
+    for name, value in ("a", 1), ("b", 2):
+        with Tiny(1 << 20) as m:
+            m.load(assemble("mov al, [0x7d00]; mov dx, 0x3f8; out dx, al; cli; hlt", 0x7C00, 16).ljust(0x100, b"\0")
+                   + bytes([value]), name="program")
+            with Recording(m, tmp_path / name):
+                m.run(1_000_000)
+    text = emu(capfd, "diff", tmp_path / "a", tmp_path / "b", status=1)
+    assert "the first difference is an event" in text and "com1.THR <- 01" in text and "com1.THR <- 02" in text
+
+
+# -- files for other programs
+
+def export(path, kind, *more):
+    out = path.parent / f"{path.name}.{kind}"
+    assert main(["trace", "export", str(path), "--format", kind, "-o", str(out), *map(str, more)]) == 0
+    return out
+
+
+def test_json_is_an_object_a_line(paging):
+    rows = [json.loads(line) for line in export(paging, "json").read_text().splitlines()]
+    trace = Trace(paging)
+    assert [row["address"] for row in rows if "text" in row] == trace.instructions().tolist()
+    assert [row["time"] for row in rows if "kind" in row] == trace.events["time"].to_list()
+
+
+def test_text_is_what_show_shows(paging, capfd):
+    assert export(paging, "text").read_text() == emu(capfd, "show", paging)
+
+
+def test_drcov_lists_each_block_that_ran_once(paging):
+    data = export(paging, "drcov").read_bytes()
+    head, table = data.split(b" bbs\n", 1)
+    lines = head.decode().splitlines()
+    assert lines[0] == "DRCOV VERSION: 2" and lines[2].startswith("Module Table: version 2, count ")
+    names = [name.strip() for name in lines[3].removeprefix("Columns: ").split(",")]
+    modules = [dict(zip(names, (cell.strip() for cell in line.split(",")))) for line in lines[4:-1]]
+    assert len(modules) == int(lines[2].split()[-1]) and len(table) == 8 * int(lines[-1].split()[-1])
+    found = {(int(modules[module]["base"], 16) + start, size) for start, size, module in struct.iter_unpack("<IHH", table)}
+    trace = Trace(paging)
+    assert found == {(trace.code[n].pc, trace.code[n].size) for n in set(trace.blocks().tolist())}
+
+
+def test_perfetto_parses_with_its_own_schema(elf):
+    pb = pytest.importorskip(PERFETTO, reason="the PyPI package perfetto is missing")
+    trace = pb.Trace()
+    trace.ParseFromString(export(elf / "t", "perfetto", "--symbols", elf / "program").read_bytes())
+    tracks = {p.track_descriptor.uuid: p.track_descriptor.name for p in trace.packet if p.HasField("track_descriptor")}
+    names = {n.iid: n.name for p in trace.packet for n in p.interned_data.event_names}
+    slices = [(p.timestamp, p.track_event.type, names.get(p.track_event.name_iid)) for p in trace.packet
+              if p.HasField("track_event") and tracks[p.track_event.track_uuid] == "processor"]
+    begun = [name for _, kind, name in slices if kind == pb.TrackEvent.TYPE_SLICE_BEGIN]
+    assert begun == ["_start", "work", "again", "work", "again", "work", "again"]
+    assert [kind for _, kind, _ in slices] == [pb.TrackEvent.TYPE_SLICE_BEGIN, pb.TrackEvent.TYPE_SLICE_END] * len(begun)
+    assert [time for time, _, _ in slices] == sorted(time for time, _, _ in slices)
+    assert all(p.trusted_packet_sequence_id == 1 for p in trace.packet)
+
+
+def test_perfetto_has_a_track_for_each_device(paging):
+    pb = pytest.importorskip(PERFETTO, reason="the PyPI package perfetto is missing")
+    trace = pb.Trace()
+    trace.ParseFromString(export(paging, "perfetto").read_bytes())
+    tracks = [p.track_descriptor.name for p in trace.packet if p.HasField("track_descriptor")]
+    assert {"processor", "com1", "console", "exceptions and interrupts"} <= set(tracks) and len(tracks) == len(set(tracks))
+
+
+def test_callgrind_annotate_reads_it(elf):
+    if not shutil.which("callgrind_annotate"):
+        pytest.skip("callgrind_annotate (valgrind) is not installed")
+    out = export(elf / "t", "callgrind", "--symbols", elf / "program")
+    text = subprocess.run(["callgrind_annotate", str(out), str(elf / "program.s")], capture_output=True, text=True,
+                          check=True).stdout
+    assert f"{len(Trace(elf / 't').instructions())} (100.0%)  PROGRAM TOTALS" in text
+    rows = {line.split(":")[-1].split()[0]: int(line.split()[0]) for line in text.splitlines()
+            if "program.s:" in line and "(" in line}
+    assert rows == {"again": 9 + 2, "work": 6, "_start": 1}
+    assert any(line.split()[:1] == ["3"] and line.endswith("call work") for line in text.splitlines())
+
+
+def test_speedscope_opens_and_closes_in_order(elf):
+    profile = json.loads(export(elf / "t", "speedscope", "--symbols", elf / "program").read_text())
+    assert profile["$schema"] == "https://www.speedscope.app/file-format-schema.json"
+    (one,), frames = profile["profiles"], [frame["name"] for frame in profile["shared"]["frames"]]
+    assert one["type"] == "evented" and one["unit"] == "nanoseconds"
+    stack, last = [], one["startValue"]
+    for event in one["events"]:
+        assert event["at"] >= last
+        last = event["at"]
+        if event["type"] == "O":
+            stack.append(event["frame"])
+        else:
+            assert stack.pop() == event["frame"]
+    assert not stack and last <= one["endValue"] and set(frames) == {"_start", "again", "work"}
+
+
+def test_lcov_counts_source_lines(elf):
+    lcovparser = pytest.importorskip("lcovparser", reason="the PyPI package lcovparser is missing")
+    text = export(elf / "t", "lcov", "--symbols", elf / "program").read_text()
+    (name, record), = lcovparser.parse_text(text).items()
+    source = PROGRAM.splitlines()
+    counts = {source[line - 1].strip(): count for line, count in record.lines.items()}
+    assert name == str(elf / "program.s")
+    assert counts == {"mov $3, %ecx": 1, "call work": 3, "dec %ecx": 3, "jnz again": 3, "cli": 1, "hlt": 1, "nop": 3,
+                      "ret": 3}
+
+
+def test_lcov_without_source_lines_is_one_line(paging, capfd):
+    assert main(["trace", "export", str(paging), "--format", "lcov", "-o", "-"]) == 2
+    error = capfd.readouterr().err
+    assert "DWARF line tables" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["show", "nowhere"], "nowhere: no trace"),
+    (["export", "T", "--format", "json", "-o", "/proc/x"], "/proc/x: cannot be written"),
+    (["show", "T", "--from", "never shown"], "the console does not show 'never shown'"),
+    (["show", "T", "--symbols", "nowhere"], "--symbols: nowhere: cannot be read"),
+    (["show", "T", "--range", "main"], "a symbol needs --symbols FILE"),
+])
+def test_a_mistake_is_one_line(arguments, said, paging, capfd):
+    assert main(["trace", *(str(paging) if word == "T" else word for word in arguments)]) == 2
+    error = capfd.readouterr().err
+    assert said in error and error.count("\n") == 1
+
+
+def test_bytes_that_are_no_instruction_are_told_as_they_are(tmp_path):
+    with Tiny(1 << 20) as m:
+        m.load(b"\x90\x0F\x0C\xF4", name="program")
+        with Recording(m, tmp_path / "t"):
+            m.run(100)
+    trace = Trace(tmp_path / "t")
+    assert any(mnemonic == "(bad)" for block in trace.code.values() for _, _, mnemonic, _ in disassemble(block))
+    assert all(sum(length for _, length, _, _ in disassemble(block)) == block.size for block in trace.code.values())
