@@ -21,6 +21,7 @@ from tests.bench.catalog import BOOT_MEMORY, MIB, QEMU, UNICORN, BenchError, Row
 from tests.bench.marks import Marks
 
 ROOT = Path(__file__).parents[2]
+NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"     # an installed program keeps it, and so does what is measured
 WORK_LIMIT, BOOT_LIMIT = 120, 900           # s of the host's time
 
 
@@ -48,7 +49,8 @@ def run(command: list[str], limit: float, until: Callable[[bytes], bool] = lambd
         started: Callable[[int], None] = lambda pid: None) -> Ended:
     """Run a child to its end, or until `until(its next output)`; then it is killed.  Raises BenchError when time is out."""
     deadline = time.monotonic() + limit
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT,
+                             env={name: value for name, value in os.environ.items() if name != NO_BYTECODE})
     with child:
         kill = True
         try:
