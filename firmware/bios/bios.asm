@@ -18,6 +18,7 @@ zero: .word 0
 .org 0x18
     jmp  back_from_flat
 
+# Power-on
 .include "reset.inc"
 .include "flat.inc"
 .include "post.inc"
@@ -25,20 +26,30 @@ zero: .word 0
 .include "console.inc"
 .include "detect.inc"
 .include "cmos.inc"
+
+# Time
 .include "timer.inc"
 .include "rtc.inc"
+
+# Keyboard and mouse
 .include "keyboard.inc"
 .include "keystates.inc"
 .include "keyinput.inc"
 .include "keytables.inc"
 .include "kbc.inc"
 .include "mouse.inc"
+
+# Ports
 .include "serial.inc"
 .include "parallel.inc"
+
+# The system
 .include "system.inc"
 .include "blocks.inc"
 .include "apm.inc"
 .include "pcibios.inc"
+
+# Disks
 .include "disk.inc"
 .include "diskchs.inc"
 .include "disklba.inc"
@@ -51,6 +62,8 @@ zero: .word 0
 .include "fdc.inc"
 .include "eltorito.inc"
 .include "cdboot.inc"
+
+# Starting a system
 .include "roms.inc"
 .include "boot.inc"
 .include "bootwords.inc"

@@ -12,7 +12,7 @@
     .byte 0xF3, 0xA5
 .endm
 
-# 0: where each routine is; [FLAT + EBP * 4] would do, but 16 bytes are kept for a name.
+# Fixed places: the way in from the 16-bit half, the code that runs from the ROM, and what protected mode calls.
     .ascii "emu BIOS, 32-bit"
 
 .org 0xE0010
