@@ -57,6 +57,7 @@ class Happened:
     cs: int
     cs_base: int
     cpl: int
+    bits: int                   # 16, 32 or 64: of the code
     ss: int
     ss_base: int
     rflags: int

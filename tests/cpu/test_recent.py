@@ -21,7 +21,7 @@ def test_an_exception_is_remembered_with_the_processor_before_its_delivery():
     (fault,) = guest.engine.recent()
     assert (fault.kind, fault.vector, fault.error, fault.cr2) == ("exception", 14, 2, BAD + 4)
     assert fault.rip == guest.peek(guest.r.rsp + 4) == guest.read_frame(14).ip
-    assert (fault.cs, fault.cpl, fault.during) == (CODE32, 0, "")
+    assert (fault.cs, fault.cpl, fault.during) == (CODE32, 0, "") and fault.bits == 32
     assert fault.general["rax"] == 0x1234 and fault.general["rbx"] == BAD and fault.general["rsp"] == STACK0
     assert fault.cr0 & 1 << 31 and fault.cr3 == guest.r.cr3 and guest.engine.happened() == (1, 0)
 

@@ -124,8 +124,8 @@ class Recent:
         (number, time, what, error, cr2, rip, cs, hflags, cs_base, cr3, flags, ss, ss_base, cr0, cr4, efer, during,
          *general) = _SLOT.unpack_from(self._memory, place)
         return Happened(number, time & _NOW, KINDS[what & 0xFF], what >> 8, error, cr2, rip, cs, cs_base, hflags & at.HF_CPL,
-                        ss, ss_base, flags, cr0, cr3, cr4, efer, ("", "software interrupt", "exception")[during],
-                        dict(zip(_GENERAL, general)))
+                        64 if hflags & at.HF_CS64 else 32 if hflags & at.HF_CS32 else 16, ss, ss_base, flags, cr0, cr3,
+                        cr4, efer, ("", "software interrupt", "exception")[during], dict(zip(_GENERAL, general)))
 
     def watch(self, function: Callable[[], None] | None, vectors: frozenset[int] = frozenset()) -> None:
         """See emu.engine.Engine.watch."""
