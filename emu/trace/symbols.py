@@ -24,6 +24,7 @@ import numpy as np
 FUNCTIONS = "tTwW"                      # nm's letters for what is code
 FAR = 1 << 20                           # bytes behind a symbol that may still be its own
 DIGITS = b"".join(b"%d\0" % digit for digit in range(10))
+PIECE = 1 << 20                         # bytes that are searched at once
 BEFORE = 16 << 20                       # bytes before the tokens in which the markers lie
 
 Numbers = np.ndarray[Any, Any]
@@ -108,15 +109,23 @@ def _map(data: bytes) -> Iterator[tuple[int, str]]:
 
 def find_kallsyms(memory: Any) -> Symbols | None:
     """The code symbols of the Linux whose image lies somewhere in `memory` (bytes-like), if there is one."""
-    at = 0
     image = memoryview(memory)
-    pattern = re.compile(re.escape(b"\0" + DIGITS))
-    for match in pattern.finditer(image):
-        at = match.start() + 1
+    for at in _digits(image):
         for parsed in (_kallsyms(image, at, 8), _kallsyms(image, at, 4)):
             if parsed is not None:
                 return Symbols(parsed)
     return None
+
+
+def _digits(image: memoryview) -> Iterator[int]:
+    """Where the ten digits lie as tokens."""
+    wanted = b"\0" + DIGITS
+    for base in range(0, len(image), PIECE):
+        piece = bytes(image[base:base + PIECE + len(wanted)])
+        at = piece.find(wanted)
+        while at >= 0:
+            yield base + at + 1
+            at = piece.find(wanted, at + 1)
 
 
 def _kallsyms(image: memoryview, digits: int, word: int) -> list[tuple[int, str]] | None:
@@ -140,16 +149,17 @@ def _kallsyms(image: memoryview, digits: int, word: int) -> list[tuple[int, str]
 
 
 def _markers(image: memoryview, end: int) -> Iterator[tuple[int, Numbers]]:
-    """(where, values) of what may be the markers, nearest to the tokens first: offsets that rise from 0, 256 names a step."""
+    """(where, values) of what may be the markers, the longest first: offsets that rise from 0, 256 names a step."""
     begin = max(end - BEFORE, 0) + end % 4
     words = np.frombuffer(image[begin:end - (end - begin) % 4], dtype="<u4")
     steps = np.diff(words.astype(np.int64))
     rises = (steps >= 2 * 256) & (steps < 128 * 256)
-    for zero in np.flatnonzero((words[:-1] == 0) & rises)[::-1]:
-        falls = np.flatnonzero(~rises[zero:])
-        length = int(falls[0]) + 1 if len(falls) else len(words) - int(zero)
+    falls = np.append(np.flatnonzero(~rises), len(rises))
+    zeros = np.flatnonzero((words[:-1] == 0) & rises)
+    lengths = falls[np.searchsorted(falls, zeros)] - zeros + 1
+    for zero, length in sorted(zip(zeros.tolist(), lengths.tolist(), strict=True), key=lambda found: -found[1]):
         if length >= 8:
-            yield begin + 4 * int(zero), words[zero:zero + length]
+            yield begin + 4 * zero, words[zero:zero + length]
 
 
 def _tokens(image: memoryview, digits: int) -> tuple[int, list[bytes], int] | None:
