@@ -10,7 +10,7 @@ import struct
 
 VERSION = 1
 HEAD = struct.Struct("<cxxxIqQ")        # letter, u32 segment, position, length in bytes of what follows
-SEGMENT, DEFINITIONS, EVENTS, NAMES, META, CLOSE, GATE = b"B", b"D", b"E", b"N", b"M", b"Q", b"W"
+SEGMENT, DEFINITIONS, EVENTS, NAMES, META, CLOSE, GATE, SYMBOLS = b"B", b"D", b"E", b"N", b"M", b"Q", b"W", b"S"
 ACCESSES = b"A"
 DEFINITION = struct.Struct("<IIQQIIQQ")  # number, size, pc, cs_base, flags, cflags, position, bytes that follow
 EVENT = struct.Struct("<8Q")

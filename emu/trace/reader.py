@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 
 from emu.trace import layout
+from emu.trace.symbols import Symbols
 from emu.trace.code import FAULTS, Block, Code, Faults, Numbers, disassemble
 from emu.trace.columns import events_frame
 from emu.trace.layout import BadTrace
@@ -112,6 +113,12 @@ class Trace:
                 positions = np.arange(part["position"], part["position"] + len(numbers))
             if a < b:
                 yield positions[a:b], numbers[a:b]
+
+    @functools.cached_property
+    def symbols(self) -> Symbols | None:
+        """Names of addresses that the machine itself knew."""
+        frames = list(self._frames("symbols"))
+        return Symbols(pl.concat(frames).iter_rows()) if frames else None
 
     def parts_of_blocks(self) -> Iterator[tuple[int, Numbers]]:
         """(position, numbers) of each part, in order."""

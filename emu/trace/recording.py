@@ -14,6 +14,7 @@ from emu.trace.flight import Flight
 from emu.trace.layout import TraceError
 from emu.trace.observe import Observer
 from emu.trace.sink import Sink, prepare
+from emu.trace.symbols import find_kallsyms
 from emu.trace.window import Window
 
 
@@ -69,13 +70,22 @@ class Recording:
         end = {"end": self.machine.now, "after": self.machine.engine.counters()}
         if isinstance(self.sink, Flight):
             if write:
-                self.sink.write(Sink(self.path, {**self._meta, "first": self.sink.first}, self._room, self.window)).close(end)
+                sink = Sink(self.path, {**self._meta, "first": self.sink.first}, self._room, self.window)
+                self.sink.write(sink)
+                self._names(sink)
+                sink.close(end)
             else:
                 with contextlib.suppress(OSError):
                     os.rmdir(self.path)
             self.sink.close()
         else:
+            self._names(self.sink)
             self.sink.close(end)
+
+    def _names(self, sink: Sink) -> None:
+        """Leave the names of functions that a Linux keeps in its own memory."""
+        if sink.failure is None and (symbols := find_kallsyms(self.machine.ram)):
+            sink.symbols(list(zip(symbols.addresses, symbols.names, strict=True)))
 
     def __enter__(self) -> Self:
         return self

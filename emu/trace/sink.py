@@ -15,7 +15,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,10 @@ class Sink:
             number = self._names[text] = len(self._names)
             self._say(layout.NAMES, text.encode())
         return number
+
+    def symbols(self, symbols: Sequence[tuple[int, str]]) -> None:
+        """Names of addresses that the machine itself knew."""
+        self._say(layout.SYMBOLS, json.dumps(symbols).encode())
 
     # -- the writer
 

@@ -17,9 +17,10 @@ import re
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 FUNCTIONS = "tTwW"                      # nm's letters for what is code
 FAR = 1 << 20                           # bytes behind a symbol that may still be its own
@@ -27,7 +28,6 @@ DIGITS = b"".join(b"%d\0" % digit for digit in range(10))
 PIECE = 1 << 20                         # bytes that are searched at once
 BEFORE = 16 << 20                       # bytes before the tokens in which the markers lie
 
-Numbers = np.ndarray[Any, Any]
 
 
 class BadSymbols(ValueError):
@@ -148,8 +148,10 @@ def _kallsyms(image: memoryview, digits: int, word: int) -> list[tuple[int, str]
     return None
 
 
-def _markers(image: memoryview, end: int) -> Iterator[tuple[int, Numbers]]:
+def _markers(image: memoryview, end: int) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
     """(where, values) of what may be the markers, the longest first: offsets that rise from 0, 256 names a step."""
+    import numpy as np                      # here: a machine that is recorded needs it only now
+
     begin = max(end - BEFORE, 0) + end % 4
     words = np.frombuffer(image[begin:end - (end - begin) % 4], dtype="<u4")
     steps = np.diff(words.astype(np.int64))
@@ -177,7 +179,7 @@ def _tokens(image: memoryview, digits: int) -> tuple[int, list[bytes], int] | No
     return first, tokens, first + sum(len(token) + 1 for token in tokens)
 
 
-def _names(image: memoryview, markers_at: int, markers: Numbers, tokens: list[bytes], word: int,
+def _names(image: memoryview, markers_at: int, markers: np.ndarray[Any, Any], tokens: list[bytes], word: int,
            behind: int) -> list[tuple[int, str]] | None:
     """The symbols whose markers lie at `markers_at`; `behind` is where the token index ends."""
     low, high = 256 * (len(markers) - 1), 256 * len(markers)

@@ -225,6 +225,9 @@ class Writer:
             self.names.append(data.decode())
         elif letter == layout.GATE:
             self.kept.turn(position, bool(segment))
+        elif letter == layout.SYMBOLS:
+            schema = {"address": pl.UInt64, "name": pl.String}
+            self.parts.add("symbols", pl.DataFrame(json.loads(data), schema=schema, orient="row"), 0)
         elif letter == layout.META:
             self.begin(json.loads(data))
         elif letter == layout.CLOSE:
