@@ -187,6 +187,14 @@ def parser() -> Parser:
     info.add_argument("--json", action="store_true", help="for programs")
 
     add_reading(commands, text)
+    profile = commands.add_parser("profile", help="where the time of a traced machine went", allow_abbrev=False,
+                                  description="A flame graph of a trace (.html, one page by itself), pictures of time by "
+                                              "function and of interrupts over time (.png, .svg), or folded stacks (.txt).")
+    profile.add_argument("trace", metavar="DIR", help="a trace of the level blocks")
+    profile.add_argument("-o", "--output", metavar="FILE", default="profile.html",
+                         help="what to write (default: %(default)s)")
+    profile.add_argument("--symbols", metavar="FILE", help="an ELF file or a System.map (default: what Linux knew itself)")
+    profile.add_argument("--top", type=int, default=10, metavar="N", help="functions to print (default: %(default)s)")
     sheet = commands.add_parser("datasheet", help="the register map of a board", allow_abbrev=False,
                                 description="The register map of a board, from the chips' own declarations.")
     sheet.add_argument("--machine", choices=("pc", "tiny"), default="pc", help="the board (default: pc)")

@@ -19,10 +19,10 @@ import numpy as np
 import polars as pl
 
 from emu.trace import layout
-from emu.trace.symbols import Symbols
 from emu.trace.code import FAULTS, Block, Code, Faults, Numbers, disassemble
 from emu.trace.columns import events_frame
 from emu.trace.layout import BadTrace
+from emu.trace.symbols import Symbols
 
 CHUNK = 1 << 17                 # blocks: what the host's cache holds, expanded
 

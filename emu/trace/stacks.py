@@ -1,17 +1,18 @@
 """Call stacks over a block trace: who called whom, across calls, returns, interrupts and task switches.
 
-The trace tells which blocks ran; what a block ends in (CALL, RET, IRET, SYSCALL ...) and where the next one begins tell how the
-stack changed.  A return that leads elsewhere than the current stack says belongs to another task: the stack that waits for that
-address is taken, or a new one is begun.  A return out of a function that loads the stack pointer from memory is a task switch: what
-was left stays as it is, until a later return tells whose stack it is that runs now.
+The trace tells which blocks ran; what a block ends in (CALL, RET, IRET, SYSCALL ...) and where the next one begins tell how
+the stack changed.  A return that leads elsewhere than the current stack says belongs to another task: the stack that waits
+for that address is taken, or a new one is begun.  A return after the stack pointer was loaded from memory is a task switch:
+what was left stays as it is, until a later return tells whose stack it is that runs now.
 
-All stacks of one function's call path are one node of a tree; a node counts the blocks that ran in it.  A billion blocks take some
+All stacks of one call path are one node of a tree; a node counts the blocks that ran in it.  A billion blocks take some
 seconds, for which the loop is compiled (numba, an optional dependency: pip install 'emu-pc[profile]').
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,8 @@ import numpy as np
 import polars as pl
 
 from emu.trace import stackloop
-from emu.trace.reader import BadTrace, Trace
+from emu.trace.layout import BadTrace
+from emu.trace.reader import Trace
 from emu.trace.symbols import Symbols
 
 Numbers = np.ndarray[Any, Any]
@@ -28,6 +30,7 @@ STACKS, DEPTH, NODES = 256, 512, 1 << 20
 CALLS = ("call", "syscall", "sysenter", "lcall")
 RETURNS = ("ret", "retf", "iret", "iretd", "iretq", "sysret", "sysretq", "sysexit", "sysexitq")
 USER, UNKNOWN = "[user]", "[unknown]"
+_LOAD, _EXCHANGE = re.compile(r"[re]?sp, .*\["), re.compile(r"^[re]?sp, .*\[|\], [re]?sp$")
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def _ending(instructions: list[tuple[int, int, str, str]]) -> int:
 
 def _switches(instructions: list[tuple[int, int, str, str]]) -> bool:
     """Whether they load the stack pointer from memory, other than by LEAVE or POP."""
-    return any(mnemonic == "mov" and operands.startswith(("rsp, qword ptr [r", "esp, dword ptr [e"))
+    return any((mnemonic == "mov" and _LOAD.match(operands)) or (mnemonic == "xchg" and _EXCHANGE.search(operands))
                for _, _, mnemonic, operands in instructions)
 
 

@@ -150,7 +150,7 @@ def _kallsyms(image: memoryview, digits: int, word: int) -> list[tuple[int, str]
 
 def _markers(image: memoryview, end: int) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
     """(where, values) of what may be the markers, the longest first: offsets that rise from 0, 256 names a step."""
-    import numpy as np                      # here: a machine that is recorded needs it only now
+    import numpy as np  # here: a machine that is recorded needs it only now
 
     begin = max(end - BEFORE, 0) + end % 4
     words = np.frombuffer(image[begin:end - (end - begin) % 4], dtype="<u4")
