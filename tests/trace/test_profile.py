@@ -153,5 +153,6 @@ def test_the_command_says_what_took_most(tmp_path):
     done = subprocess.run([sys.executable, "-m", "emu", "profile", str(tmp_path / "t"), "-o", str(tmp_path / "p.html")],
                           capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "100.00 %  [unknown]" in done.stdout, done.stderr
-    done = subprocess.run([sys.executable, "-m", "emu", "profile", str(tmp_path)], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", "emu", "profile", str(tmp_path)], capture_output=True, text=True,
+                          check=False)
     assert done.returncode == 2 and "no trace" in done.stderr and len(done.stderr.splitlines()) == 1
