@@ -1,0 +1,218 @@
+"""The forms: how each is found on this machine, and how it runs a workload."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from emu.cost import programs
+from emu.cost.children import FormError, Sample, Session, once
+from emu.cost.workloads import Workload
+
+LIMIT = 60.0                    # s of one run
+HERE = Path(__file__).parent
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWNET, CLONE_NEWCGROUP = (
+    0x20000, 0x4000000, 0x8000000, 0x10000000, 0x40000000, 0x2000000)
+
+
+class Missing(Exception):
+    """A form that this machine does not offer, or a workload that a form has not: one line that says why, and the remedy."""
+
+
+class Form:
+    """One row.  `shares`: workload -> the divisor of the work ("": of every other); `None` excludes it, `lacks` says why."""
+
+    name = what = ""
+    shares: Mapping[str, int] = {}
+    lacks: Mapping[str, str] = {}
+    note = ""                                   # what a reader should know of how this row was measured
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory              # of its own, for files that it makes
+
+    def find(self) -> None:
+        """Raises Missing."""
+
+    def rounds(self, workload: Workload) -> int:
+        """How much of a workload it runs."""
+        return max(1, workload.rounds // self.shares.get(workload.name, self.shares.get("", 1)))
+
+    def run(self, workload: Workload, rounds: int) -> Sample:
+        """One run.  Raises FormError or Missing."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+
+
+def need(program: str, package: str) -> str:
+    """Where a program is.  Raises Missing."""
+    path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
+    if path is None:
+        raise Missing(f"{program} is not here: apt-get install {package}")
+    return path
+
+
+class Native(Form):
+    name, what = "native", "a process"
+
+    def program(self) -> Path:
+        path = self.directory / "work"
+        if not path.exists():
+            path.write_bytes(programs.elf())
+            path.chmod(0o755)
+        return path
+
+    def run(self, workload: Workload, rounds: int) -> Sample:
+        return once([str(self.program()), str(workload.number), str(rounds)], LIMIT, own=True)
+
+
+class Namespaces(Native):
+    name, what = "namespaces", "a process in name spaces of its own (mount, UTS, IPC, network, cgroup; without root, user)"
+
+    @staticmethod
+    def enter() -> None:
+        flags = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP
+        if os.geteuid():
+            flags |= CLONE_NEWUSER
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.unshare(flags):
+            raise OSError(ctypes.get_errno(), f"unshare: {os.strerror(ctypes.get_errno())}")
+
+    def find(self) -> None:
+        child = os.fork()
+        if not child:
+            try:
+                self.enter()
+                os._exit(0)
+            except OSError as error:
+                os._exit(error.errno or 1)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status:
+            raise Missing(f"unshare(2): {os.strerror(status)}; root, or kernel.unprivileged_userns_clone = 1, would provide it")
+
+    def run(self, workload: Workload, rounds: int) -> Sample:
+        return once([str(self.program()), str(workload.number), str(rounds)], LIMIT, own=True, inside=self.enter)
+
+
+class Ours(Form):
+    """Our machine, in a process of its own that stays between runs."""
+
+    kind = "bare"
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.session = self.fresh()
+
+    def fresh(self) -> Session:
+        return Session([sys.executable, "-m", "emu.cost.guest", self.kind, str(self.directory)])
+
+    def run(self, workload: Workload, rounds: int) -> Sample:
+        if workload.name != "spawn":
+            return self.session.ask(f"{workload.number} {rounds}", LIMIT)
+        session = self.fresh()                  # with all that it takes to have one
+        try:
+            session.ask(f"{workload.number} {rounds}", LIMIT)
+            assert session.child
+            whole_cpu, whole_wall = session.child.end()
+            return Sample(0, whole_cpu, whole_wall, 0, 0, whole_cpu, whole_wall, session.child.peak)
+        finally:
+            session.close()
+
+    def close(self) -> None:
+        self.session.close()
+
+
+class Bare(Ours):
+    name, what = "emu, bare guest", "our machine; the process's machine code above a kernel of 200 instructions"
+    shares = {"": 1}
+
+
+class Traced(Ours):
+    level = ""
+    shares = {"": 4}
+
+    def __init__(self, directory: Path) -> None:
+        self.kind = self.level
+        super().__init__(directory)
+
+    def find(self) -> None:
+        from emu.trace import layout
+        if self.level not in layout.LEVELS:
+            raise Missing(f"emu.trace has no level named {self.level}")
+
+
+class TracedBlocks(Traced):
+    name, what, level = "emu, traced: blocks", "the bare guest, each basic block recorded", "blocks"
+
+
+class TracedInsns(Traced):
+    name, what, level = "emu, traced: insns", "the bare guest, each instruction recorded", "insns"
+    shares = {"": 16}
+
+
+class TracedMemory(Traced):
+    name, what, level = "emu, traced: memory", "the bare guest, each access to memory recorded", "memory"
+    shares = {"": 32}
+
+
+class LinuxGuest(Ours):
+    name, what, kind = "emu, Linux guest", "our machine; the same static program inside Debian", "linux"
+
+    def find(self) -> None:
+        from emu.host import fetch
+        try:
+            if fetch.cached("linux-amd64") is None:
+                raise Missing("linux-amd64 is not on this machine: emu images fetch linux-amd64")
+        except fetch.FetchError as error:
+            raise Missing(str(error)) from None
+
+
+class Hooked(Ours):
+    name, what, kind = "Unicorn, Python hook", "one Python call for each instruction, as scripting tools do it", "hooked"
+    shares = {"": 1024, "memory": 128}
+
+    def fresh(self) -> Session:
+        return Session([sys.executable, "-m", "emu.cost.hooked", str(self.directory)])
+
+
+class Qemu(Form):
+    name, what = "QEMU TCG", "QEMU's translator; the bare guest"
+    options: tuple[str, ...] = ()
+    shares = {"": 1}
+
+    def find(self) -> None:
+        self.path = need("qemu-system-x86_64", "qemu-system-x86")
+
+    def run(self, workload: Workload, rounds: int) -> Sample:
+        kernel = self.directory / "kernel"
+        kernel.write_bytes(programs.kernel(workload.number, rounds))
+        return once([self.path, "-accel", "tcg", *self.options, "-m", "128", "-display", "none", "-nodefaults",
+                     "-no-reboot", "-debugcon", "stdio", "-kernel", str(kernel)], LIMIT, stays=True)
+
+
+class QemuIcount(Qemu):
+    name, what, options = "QEMU -icount", "the same, with instructions counted as time", ("-icount", "shift=0,sleep=off")
+    shares = {"": 4}
+
+
+class CPython(Form):
+    name, what = "CPython", "an interpreter of byte code"
+    shares = {"": 64, "syscall": 4}
+    warm = 0
+    note = "no warm-up: nothing is compiled while it runs"
+
+    def run(self, workload: Workload, rounds: int) -> Sample:
+        return once([sys.executable, "-S", "-E", str(HERE / "portable.py"), str(workload.number), str(rounds), str(self.warm)],
+                    LIMIT)
+
+
+FORMS: tuple[type[Form], ...] = (
+    Native, Namespaces, Bare, LinuxGuest, TracedBlocks, TracedInsns, TracedMemory, Hooked, Qemu, QemuIcount, CPython)
+
+
+__all__ = ["FORMS", "Form", "FormError", "Missing"]

@@ -1,0 +1,143 @@
+"""Our machine as a form, in a process of its own: `python -m emu.cost.guest KIND DIRECTORY`.
+
+KIND: bare, linux, or the level of a trace (its recordings go to DIRECTORY).  Each line of standard input is a workload's
+number and its rounds; the answer is 1, 2, "result cpu wall start_cpu start_wall" in ns, 3.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from emu.boards.board import MIB, Board
+from emu.boards.pc import PC
+from emu.boards.tiny import Tiny
+from emu.cost import programs
+from emu.host import fetch
+from emu.host.recipes import initrd
+from emu.loaders import BadImage
+from emu.machine import End
+
+MEMORY, LINUX_MEMORY = 128 * MIB, 256 * MIB
+LIMIT = 3600                    # s of guest time
+LINUX, PROMPT = "linux-amd64", "/ # "
+
+
+class Marks:
+    """Bytes from the guest; the times when its work begins and ends."""
+
+    def __init__(self, stop: str = "") -> None:
+        self.times: list[tuple[int, int]] = []
+        self.text = bytearray()
+        self.done = False
+
+    def __call__(self, data: bytes) -> None:
+        for byte in data:
+            if byte in (1, 2):
+                self.times.append((time.process_time_ns(), time.monotonic_ns()))
+                self.text.clear()
+            elif byte == 3:
+                self.done = True
+            else:
+                self.text.append(byte)
+
+    def result(self) -> int:
+        if not self.done or len(self.times) != 2:
+            raise ValueError(f"the guest ended after it wrote {bytes(self.text[-80:])!r}")
+        return int("".join("%x" % (letter - ord("a")) for letter in self.text[:16]), 16)
+
+
+def answer(marks: Marks, start: tuple[int, int]) -> None:
+    """Tell what a run came to."""
+    first, last = marks.times
+    numbers = (marks.result(), last[0] - first[0], last[1] - first[1], first[0] - start[0], first[1] - start[1])
+    sys.stdout.write("\1\2" + " ".join(map(str, numbers)) + "\3")
+    sys.stdout.flush()
+
+
+def bare(number: int, rounds: int, level: str, directory: Path) -> None:
+    """One run of a machine of its own, traced if there is a level."""
+    start = time.process_time_ns(), time.monotonic_ns()
+    kernel = directory / f"kernel-{level}"
+    kernel.write_bytes(programs.kernel(number, rounds))
+    marks = Marks()
+    with Tiny(MEMORY, debug=marks) as machine:
+        machine.load(kernel)
+        if level == "bare":
+            end = machine.run_until(seconds=LIMIT)
+        else:
+            end = traced(machine, level, directory / "trace")
+        if end is not End.HALTED:
+            raise ValueError(f"the guest ended with {end}, not halted")
+    answer(marks, start)
+
+
+def traced(machine: Board, level: str, path: Path) -> object:
+    """Run to the end, recorded; the recording is thrown away."""
+    from emu.trace.recording import Recording
+    from emu.trace.window import Window
+    shutil.rmtree(path, ignore_errors=True)
+    recording = Recording(machine, str(path), level, Window(), None)
+    machine.poll = recording.poll
+    try:
+        return machine.run_until(seconds=LIMIT)
+    finally:
+        recording.stop(True)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+class Linux:
+    """Debian's kernel with its busybox and our program."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.machine: PC | None = None
+        self.marks = Marks()
+        self.seen = bytearray()
+
+    def boot(self) -> PC:
+        image = fetch.cached(LINUX)
+        if image is None:
+            raise BadImage(f"{LINUX} is not on this machine: emu images fetch {LINUX}")
+        disk = self.directory / "initrd"
+        # Linux unpacks archives that follow one another: Documentation/driver-api/early-userspace/buffer-format.rst
+        theirs = Path(str(image.initrd)).read_bytes()
+        disk.write_bytes(theirs + bytes(-len(theirs) % 4) + initrd.archive(iter(
+            [("work", initrd.FILE, programs.elf(), (0, 0))])))
+        machine = PC(LINUX_MEMORY)
+        machine.load(Path(str(image.kernel)), initrd=str(disk), append=image.append)
+        end = machine.run_until(PROMPT, seconds=600)
+        if PROMPT not in machine.text:
+            raise ValueError(f"the guest did not get to its prompt: {end.value}; {machine.text[-200:]!r}")
+        machine.on_output = lambda data: self.marks(data)
+        return machine
+
+    def run(self, number: int, rounds: int) -> None:
+        start = time.process_time_ns(), time.monotonic_ns()
+        if self.machine is None:
+            self.machine = self.boot()
+        marks = self.marks = Marks()
+        self.machine.send(f"/work {number} {rounds}\n")
+        self.machine.run_until(when=lambda: marks.done, seconds=LIMIT)
+        answer(marks, start)
+        self.machine.run_until(seconds=0.2)                 # to the prompt
+
+
+def main() -> None:
+    kind, directory = sys.argv[1], Path(sys.argv[2])
+    linux = Linux(directory)
+    for line in sys.stdin:
+        number, rounds = (int(text) for text in line.split())
+        if kind == "linux":
+            linux.run(number, rounds)
+        else:
+            bare(number, rounds, kind, directory)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (BadImage, fetch.FetchError, ValueError, OSError, ImportError) as error:
+        sys.exit(str(error))

@@ -1,0 +1,80 @@
+"""Stock Unicorn with one Python call for each instruction, as scripting tools use it: `python -m emu.cost.hooked DIRECTORY`.
+
+The library's public binding alone: the program's code is mapped, UC_HOOK_CODE calls a Python function that counts, and
+system calls are answered by a Python hook, too.  Lines in and out as in guest.py.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import struct
+import sys
+import time
+from typing import Any
+
+from emu.cost import programs
+from emu.cost.guest import Marks, answer
+
+STACK = 0x3F0000
+
+
+def run(number: int, rounds: int) -> None:
+    unicorn: Any = importlib.import_module("unicorn")           # the engine's room is not for us: another process, stock
+    x86: Any = importlib.import_module("unicorn.x86_const")
+    start = time.process_time_ns(), time.monotonic_ns()
+    marks = Marks()
+    counted = mask = 0
+    uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+    uc.mem_map(STACK, programs.CODE - STACK)
+    uc.mem_map(programs.CODE, programs.DATA_END - programs.CODE)
+    uc.mem_write(programs.CODE, programs.code())
+    words = STACK + 0x8000
+    uc.mem_write(words + 64, b"%d\0" % number)
+    uc.mem_write(words + 96, b"%d\0" % rounds)
+    uc.mem_write(words, struct.pack("<4Q", 3, words + 64, words + 64, words + 96))
+    uc.reg_write(x86.UC_X86_REG_RSP, words)
+
+    def instruction(uc: Any, address: int, size: int, data: object) -> None:
+        nonlocal counted
+        counted += 1
+
+    def call(uc: Any, data: object) -> None:
+        nonlocal mask
+        which, one, two, three = (uc.reg_read(register) for register in (
+            x86.UC_X86_REG_RAX, x86.UC_X86_REG_RDI, x86.UC_X86_REG_RSI, x86.UC_X86_REG_RDX))
+        if which == 95:
+            uc.reg_write(x86.UC_X86_REG_RAX, mask)
+            mask = one & 511
+        elif which == 1:
+            data = bytes(uc.mem_read(two, three))
+            marks(data)
+            if data == b"\1":                   # only the work is hooked: what comes before it would take as long
+                uc.hook_add(unicorn.UC_HOOK_CODE, instruction)
+                uc.ctl_flush_tb()
+        elif which == 228:
+            uc.mem_write(two, bytes(16))
+        else:
+            uc.emu_stop()
+
+    uc.hook_add(unicorn.UC_HOOK_INSN, call, None, 1, 0, x86.UC_X86_INS_SYSCALL)
+    uc.emu_start(programs.CODE, 0)
+    if not counted:
+        raise ValueError("the hook was not called")
+    answer(marks, start)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        number, rounds = (int(text) for text in line.split())
+        run(number, rounds)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, OSError, ImportError) as error:
+        sys.exit(str(error))
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        os._exit(1)

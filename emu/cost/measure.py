@@ -1,0 +1,133 @@
+"""The run: the forms in turn, round after round; what was measured as one plain record (JSON)."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from emu.cost.children import Sample
+from emu.cost.forms import Form, FormError, Missing
+from emu.cost.workloads import WORKLOADS, Workload, expected
+
+FORMAT = 1
+T95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}     # Student's t, 95 %, by samples
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Median, extremes, and the half width of the mean's 95 % confidence interval (None of fewer than two)."""
+    half = None
+    if len(values) > 1:
+        half = T95.get(len(values), 2.0) * statistics.stdev(values) / len(values) ** 0.5
+    return {"median": statistics.median(values), "low": min(values), "high": max(values), "half": half, "values": list(values)}
+
+
+class Cell:
+    """One workload in one form."""
+
+    def __init__(self, form: Form, workload: Workload) -> None:
+        self.form, self.workload = form, workload
+        self.rounds = form.rounds(workload)
+        self.samples: list[Sample] = []
+        self.state = "ok"
+        self.why = ""
+        if workload.name in form.lacks:
+            self.state, self.why = "lacks", form.lacks[workload.name]
+
+    def run(self) -> None:
+        """Once more; a failure is kept, and is the last."""
+        try:
+            sample = self.form.run(self.workload, self.rounds)
+            right = expected(self.workload.name, self.rounds)
+            if sample.result != right:
+                raise FormError(f"wrong result: {sample.result:#x}, not {right:#x}")
+            self.samples.append(sample)
+        except Missing as error:
+            self.state, self.why = "lacks", str(error)
+        except (FormError, OSError) as error:
+            self.state, self.why = "failed", " ".join(str(error).split())
+
+    def record(self) -> dict[str, Any]:
+        made: dict[str, Any] = {"state": self.state, "rounds": self.rounds, "whole": self.workload.rounds}
+        if self.why:
+            made["why"] = self.why
+        if self.state != "ok" or not self.samples:
+            return made
+        scale = self.workload.rounds / self.rounds
+        spawn = self.workload.name == "spawn"
+
+        def times(name: str, factor: float) -> dict[str, Any]:
+            return spread([getattr(sample, name) * factor for sample in self.samples])
+
+        made["cpu"] = times("whole_cpu" if spawn else "cpu", scale)
+        made["wall"] = times("whole_wall" if spawn else "wall", scale)
+        made["start_cpu"], made["start_wall"] = times("start_cpu", 1), times("start_wall", 1)
+        made["peak"] = max(sample.peak for sample in self.samples)
+        return made
+
+
+def measure(kinds: Sequence[type[Form]], names: Sequence[str], rounds: int,
+            progress: Callable[[str, float | None], None] = lambda what, done: None, command: str = "") -> dict[str, Any]:
+    """Every workload in every form, `rounds` times in turn.  Nothing is left behind, whatever happens."""
+    directory = Path(tempfile.mkdtemp(prefix="emu-cost-"))
+    forms: list[Form] = []
+    try:
+        missing: dict[str, str] = {}
+        for number, kind in enumerate(kinds):
+            own = directory / str(number)
+            try:
+                own.mkdir()
+                form = kind(own)
+                forms.append(form)
+                form.find()
+            except (Missing, OSError) as error:
+                missing[kind.name] = str(error)
+        cells = [[Cell(form, WORKLOADS[name]) for name in names] for form in forms]
+        total, done = rounds * len(forms) * len(names), 0
+        for turn in range(rounds):
+            for column, name in enumerate(names):
+                for row, form in enumerate(forms):
+                    cell = cells[row][column]
+                    progress(f"round {turn + 1} of {rounds}: {name} in {form.name}", done / total)
+                    done += 1
+                    if cell.state == "ok" and form.name not in missing:
+                        cell.run()
+        return {
+            "format": FORMAT, "command": command, "turns": rounds, "host": host(),
+            "workloads": [{"name": name, "what": WORKLOADS[name].what, "unit": WORKLOADS[name].unit,
+                           "rounds": WORKLOADS[name].rounds} for name in names],
+            "forms": [{"name": form.name, "what": form.what, "note": form.note, **(
+                {"missing": missing[form.name]} if form.name in missing else
+                {"cells": {cell.workload.name: cell.record() for cell in cells[row]}})} for row, form in enumerate(forms)],
+        }
+    finally:
+        for form in forms:
+            form.close()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def host() -> dict[str, Any]:
+    """What the figures are of."""
+    model = ""
+    flags: set[str] = set()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                model = value.strip()
+            elif key.strip() == "flags":
+                flags |= set(value.split())
+    except OSError:
+        pass
+    try:
+        load = os.getloadavg()[0]
+    except OSError:
+        load = 0.0
+    return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "machine": platform.machine(),
+            "virtualization": sorted(flags & {"vmx", "svm", "hypervisor"}), "load": round(load, 2),
+            "python": platform.python_version()}
