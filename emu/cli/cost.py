@@ -6,23 +6,9 @@ import argparse
 import json
 import sys
 
+from emu.cli.costoptions import FULL, QUICK
 from emu.cli.options import UsageError
 from emu.host.progress import ProgressLine
-
-QUICK, FULL = 3, 10             # rounds
-
-
-def add_cost(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command and its options."""
-    cost = commands.add_parser("cost", help="measure what each form of virtual machine costs",
-                               description="Run the same work in every form of virtual machine that is here, side by side.")
-    length = cost.add_mutually_exclusive_group()
-    length.add_argument("--quick", action="store_true", help=f"{QUICK} rounds (the default)")
-    length.add_argument("--full", action="store_true", help=f"{FULL} rounds, with confidence intervals")
-    length.add_argument("--rounds", type=int, metavar="N", help="so many rounds")
-    cost.add_argument("--form", action="append", metavar="NAME", help="only this form, and native; may be repeated")
-    cost.add_argument("--workload", action="append", metavar="NAME", help="only this workload; may be repeated")
-    cost.add_argument("--json", action="store_true", help="the record, on standard output")
 
 
 def cost(options: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import NoReturn
 
 from emu.boards.pc import LETTERS
+from emu.cli.costoptions import add_cost
 from emu.cli.traceoptions import add_reading, add_recording
 from emu.host.serial import SPECS
 
@@ -198,6 +199,7 @@ def parser() -> Parser:
     sheet = commands.add_parser("datasheet", help="the register map of a board", allow_abbrev=False,
                                 description="The register map of a board, from the chips' own declarations.")
     sheet.add_argument("--machine", choices=("pc", "tiny"), default="pc", help="the board (default: pc)")
+    add_cost(commands)
     return top
 
 

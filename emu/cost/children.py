@@ -72,8 +72,9 @@ class Child:
         self.began = time.monotonic()
         self.text = bytearray()
         try:
-            self.child = subprocess.Popen(command, stdin=subprocess.PIPE if ask else subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                          stderr=subprocess.PIPE, cwd=cwd, env=environment, preexec_fn=before)
+            self.child = subprocess.Popen(
+                command, stdin=subprocess.PIPE if ask else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                cwd=cwd, env=environment, preexec_fn=before)
         except (OSError, subprocess.SubprocessError) as error:
             raise FormError(f"{self.name} does not start: {error}") from None
         self.peak = 0

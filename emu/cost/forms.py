@@ -93,7 +93,7 @@ class Namespaces(Native):
                 os._exit(error.errno or 1)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if status:
-            raise Missing(f"unshare(2): {os.strerror(status)}; root, or kernel.unprivileged_userns_clone = 1, would provide it")
+            raise Missing(f"unshare(2): {os.strerror(status)}; root would provide it, or user name spaces")
 
     def run(self, workload: Workload, rounds: int) -> Sample:
         return once([str(self.program()), str(workload.number), str(rounds)], LIMIT, own=True, inside=self.enter)
@@ -207,7 +207,7 @@ class CPython(Form):
     note = "no warm-up: nothing is compiled while it runs"
 
     def run(self, workload: Workload, rounds: int) -> Sample:
-        return once([sys.executable, "-S", "-E", str(HERE / "portable.py"), str(workload.number), str(rounds), str(self.warm)],
+        return once([sys.executable, "-S", "-E", str(HERE / "portable.py"), *map(str, (workload.number, rounds, self.warm))],
                     LIMIT)
 
 

@@ -74,7 +74,7 @@ def bare(number: int, rounds: int, level: str, directory: Path) -> None:
     answer(marks, start)
 
 
-def traced(machine: Board, level: str, path: Path) -> object:
+def traced(machine: Board, level: str, path: Path) -> End:
     """Run to the end, recorded; the recording is thrown away."""
     from emu.trace.recording import Recording
     from emu.trace.window import Window

@@ -24,7 +24,8 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     half = None
     if len(values) > 1:
         half = T95.get(len(values), 2.0) * statistics.stdev(values) / len(values) ** 0.5
-    return {"median": statistics.median(values), "low": min(values), "high": max(values), "half": half, "values": list(values)}
+    return {"median": statistics.median(values), "low": min(values), "high": max(values), "half": half,
+            "values": list(values)}
 
 
 class Cell:

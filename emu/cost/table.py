@@ -21,7 +21,7 @@ def seconds(value: float) -> str:
 def ratio(record: Mapping[str, Any], form: Mapping[str, Any], workload: str, what: str = "cpu") -> float | None:
     """Of a form's median to the process's; None if either is not there.  Start and end are wall time, all else CPU time."""
     what = "wall" if workload == "spawn" else what
-    native = next((f for f in record["forms"] if f["name"] == NATIVE), {})
+    native: Mapping[str, Any] = next((f for f in record["forms"] if f["name"] == NATIVE), {})
     mine, base = (f.get("cells", {}).get(workload, {}).get(what) for f in (form, native))
     return mine["median"] / base["median"] if mine and base and base["median"] else None
 
@@ -67,7 +67,8 @@ def table(record: Mapping[str, Any]) -> str:
         times = [f"{n} {seconds(native['cells'][n]['wall' if n == 'spawn' else 'cpu']['median'])}" for n in names
                  if "cpu" in native["cells"][n]]
         lines += ["", f"Ratios of CPU time to the process's (of spawn: wall time). The process itself: {', '.join(times)}."]
-    lines += ["", *(f"{name}: {WORKLOADS[name].what}" for name in names if name in WORKLOADS), "", *notes, "", spreads(record)]
+    lines += ["", *(f"{name}: {WORKLOADS[name].what}" for name in names if name in WORKLOADS)]
+    lines += ["", *notes, "", spreads(record)]
     return "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ import functools
 import math
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 SIZE = 16384                    # bytes of the CRC, numbers of the sieve
@@ -26,7 +27,7 @@ class Workload:
 WORKLOADS = {w.name: w for w in (
     Workload("cpu", 0, 4096, "CRC-32 by table, and a sieve", "CRC-32 of 16 KiB and the primes below 16,384"),
     Workload("calls", 1, 4096, "recursive and indirect calls", "fibonacci(16), and 987 calls by a table of four functions"),
-    Workload("memory", 2, 128, "copy and random access, 64 MiB", "512 KiB written, 512 KiB copied, 4,096 random words changed"),
+    Workload("memory", 2, 128, "copy and random access, 64 MiB", "512 KiB written and copied, 4,096 random words changed"),
     Workload("float", 3, 4096, "square root, division, addition", "1,024 steps in double precision"),
     Workload("syscall", 4, 1024, "a million trivial system calls", "1,000 umask"),
     Workload("spawn", 5, 1, "start, do nothing, end", "one start and end"),
@@ -36,8 +37,13 @@ WORKLOADS = {w.name: w for w in (
 @functools.lru_cache(maxsize=256)
 def expected(name: str, rounds: int) -> int:
     """The checked result."""
-    return {"cpu": _cpu, "calls": _calls, "memory": _memory, "float": _float, "syscall": _syscall,
-            "spawn": lambda rounds: 0}[name](rounds)
+    model: dict[str, Callable[[int], int]] = {
+        "cpu": _cpu, "calls": _calls, "memory": _memory, "float": _float, "syscall": _syscall, "spawn": _nothing}
+    return model[name](rounds)
+
+
+def _nothing(rounds: int) -> int:
+    return 0
 
 
 def _random(x: int) -> int:
@@ -73,7 +79,8 @@ def _calls(rounds: int) -> int:
         x = (x + 987) & 0xFFFFFFFF
         for n in range(987, 0, -1):
             kind = n & 3
-            x = ((x + 1) if kind == 0 else ((x + 2) ^ 3) if kind == 1 else (x ^ 0x5A5A) if kind == 2 else (x + 7)) & 0xFFFFFFFF
+            x = x + 1 if kind == 0 else (x + 2) ^ 3 if kind == 1 else x ^ 0x5A5A if kind == 2 else x + 7
+        x &= 0xFFFFFFFF
     return x
 
 

@@ -1,0 +1,123 @@
+"""emu cost: the same work comes to the same result in every form, a form that fails is shown, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from emu.cost import forms, measure, programs, table
+from emu.cost.children import FormError, once
+from emu.cost.forms import FORMS, Form, Missing, Native
+from emu.cost.workloads import WORKLOADS, expected
+
+LEAST = {"cpu": 2, "calls": 2, "memory": 2, "float": 2, "syscall": 1, "spawn": 1}
+SLOW = {"emu, Linux guest"}         # boots Debian: tests/cost/test_linux.py
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path, monkeypatch):
+    """All that is made lies here, and is gone afterwards."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    yield tmp_path
+    assert not list(tmp_path.glob("emu-cost-*"))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FORMS if kind.name not in SLOW], ids=lambda kind: kind.name)
+def test_a_form_computes_every_workload_rightly(kind, tmp_path):
+    form = kind(tmp_path)
+    try:
+        form.find()
+    except Missing as missing:
+        pytest.skip(str(missing))
+    try:
+        for name, rounds in LEAST.items():
+            if name in form.lacks:
+                continue
+            sample = form.run(WORKLOADS[name], rounds)
+            assert sample.result == expected(name, rounds), name
+            assert sample.wall >= 0 and sample.cpu >= 0 and sample.peak > 0
+    finally:
+        form.close()
+
+
+class Wrong(Native):
+    name = "wrong"
+
+    def run(self, workload, rounds):
+        return super().run(workload, rounds + 1)
+
+
+class Killed(Form):
+    name = "killed"
+
+    def run(self, workload, rounds):
+        return once(["sh", "-c", "kill -9 $$"], 10)
+
+
+class Absent(Form):
+    name = "absent"
+
+    def find(self):
+        raise Missing("apt-get install absent")
+
+
+class Full(Form):
+    name = "full"
+
+    def run(self, workload, rounds):
+        raise OSError(28, os.strerror(28))
+
+
+def test_what_fails_is_shown_with_its_error_and_the_rest_runs():
+    record = measure.measure([Native, Wrong, Killed, Absent, Full], ["cpu"], 2)
+    cells = {form["name"]: form.get("cells", {}).get("cpu") for form in record["forms"]}
+    assert cells["native"]["state"] == "ok" and len(cells["native"]["cpu"]["values"]) == 2
+    assert cells["wrong"]["why"].startswith("wrong result")
+    assert "SIGKILL" in cells["killed"]["why"]
+    assert "No space left" in cells["full"]["why"]
+    shown = table.table(record)
+    assert "missing: apt-get install absent" in shown
+    assert shown.count("failed: ") == 3
+
+
+def test_a_child_that_hangs_is_ended_in_time():
+    with pytest.raises(FormError, match="no end after"):
+        once(["sleep", "60"], 0.2)
+
+
+def test_children_die_with_the_process_that_started_them():
+    code = ("from emu.cost.children import Child; import sys, time\n"
+            "c = Child(['sleep', '60']); print(c.child.pid, flush=True); time.sleep(60)")
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
+        pid = int(parent.stdout.readline())
+        parent.send_signal(signal.SIGKILL)
+    for _ in range(100):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except OSError:
+            return
+        if state == "Z":
+            return
+        time.sleep(0.02)
+    pytest.fail("the child lives on")
+
+
+def test_a_share_of_the_work_is_stated_and_scaled():
+    record = measure.measure([Native, forms.CPython], ["float"], 1)
+    cell = record["forms"][1]["cells"]["float"]
+    assert cell["rounds"] * 64 == cell["whole"]
+    assert "CPython: 1/64 of the work, scaled" in table.table(record)
+    assert table.ratio(record, record["forms"][1], "float") > 2
+
+
+def test_the_executable_is_what_elf_says():
+    elf = programs.elf()
+    assert elf[:4] == b"\x7fELF" and elf[0x1000:] == programs.code()
+    assert programs.kernel(3, 77)[programs.ARGUMENTS - programs.KERNEL:][:18] == b"3" + bytes(15) + b"77"
