@@ -60,9 +60,10 @@ CONTENT = b"".join([packet(40, 0, 2000), packet(40, 1, 2000), packet(4, 0, 1900)
 def answers() -> dict[str, caller.Answer]:
     disk = caller.image(CALLS, CONTENT, 4 << 20)
     bad = 2020 * 512
+    disc = Damaged(bytes(100 * 2048), range(52 * 2048, 53 * 2048))
     done = machines.on_ours(
-        boot="c", disks=[Damaged(disk, range(bad, bad + 4096))], cdrom=Damaged(bytes(100 * 2048), range(52 * 2048, 53 * 2048)),
-        floppies=[Damaged(bytes(1474560), range(5 * 36 * 512, 5 * 36 * 512 + 1), readonly=True)])
+        boot="c", disks=[Damaged(disk, range(bad, bad + 4096))], cdrom=disc, floppies=[
+            Damaged(bytes(1474560), range(5 * 36 * 512, 5 * 36 * 512 + 1), readonly=True)])
     assert done.status == 0x21, done.serial
     return caller.answers(CALLS, done.debug)
 
