@@ -83,6 +83,19 @@ ROWS = [
         expect "Test #10"
         expect "Errors: 0"
     """, ("--firmware", "emu", "--memory", "32M"), firmware=(OURS,), seconds=200),
+    Row("alpine", r"""
+        expect "# "
+        send "mount -t proc p /proc; cat /proc/mounts; apk --version\n"
+        expect "/dev/sda / ext4"
+        expect "apk-tools 3"
+    """, ("--append", "console=ttyS0 root=/dev/sda rw init=/bin/sh rootfstype=ext4 modules=ata_piix,sd_mod,ext4"),
+        firmware=("none",)),
+    Row("gnumach", r"""
+        expect "GNU Mach 1.8+git20221224-486"
+        expect "No bootstrap code loaded with the kernel!"
+    """, firmware=("none",)),
+    Row("linux-i386", SHELL, ("--firmware", "emu"), firmware=(OURS,), label="by its real-mode setup"),
+    Row("linux-amd64", SHELL, ("--firmware", "emu"), firmware=(OURS,), label="by its real-mode setup"),
     Row("snake", r"""
         expect "snake: arrows, Esc"
         key up
