@@ -42,7 +42,8 @@ def test_until_ends_with_0_as_soon_as_the_text_is_there(guest, capfd):
 def test_an_end_has_its_status_and_one_line(name, status, said, guest, capfd):
     assert boot(guest(name), "--timeout", 0.05 if name != "reset" else 0.0001) == status
     out, err = capfd.readouterr()
-    assert out == "" and said in err and err.startswith("emu: ") and err.count("\n") == 1
+    assert out == "" and said in err.splitlines()[0] and err.startswith("emu: ")
+    assert err.count("\n") == 1 or name == "triple"               # of which there is more to say: tests/debug
 
 
 def test_a_text_that_never_came_is_named_at_the_end(guest, capfd):

@@ -7,7 +7,7 @@ import sys
 
 from emu.assembler import AssemblyError
 from emu.boards.board import BadBoard
-from emu.cli import boot, cost, disk, images, options, profile, trace
+from emu.cli import boot, cost, disk, explaining, images, options, profile, trace
 from emu.cli.signals import Signals
 from emu.engine import EngineError
 from emu.host.disk import ImageError
@@ -31,7 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
             if chosen.command == "boot":
                 return boot.boot(chosen, signals)
             status = {"images": images.images, "disk": disk.disk, "datasheet": images.sheet,
-                      "trace": trace.trace, "profile": profile.profile, "cost": cost.cost}[chosen.command](chosen)
+                      "trace": trace.trace, "profile": profile.profile, "cost": cost.cost,
+                      "explain": explaining.command}[chosen.command](chosen)
             sys.stdout.flush()
             return status
         except MISTAKES as mistake:

@@ -10,14 +10,16 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from emu import report, script, snapshot
 from emu.boards.board import MIB, BadBoard, Board
 from emu.boards.pc import START
-from emu.cli import choose, recording
+from emu.cli import choose, explaining, recording
 from emu.cli.options import UsageError
 from emu.cli.session import Limits, Session
 from emu.cli.signals import Signals
+from emu.debug.halt import reachable
 from emu.engine import Costs, EngineError
 from emu.host.display import Display
 from emu.host.files import check_writable
@@ -46,16 +48,17 @@ def boot(options: argparse.Namespace, signals: Signals) -> int:
             image.on_trouble = say
         limits = Limits(options.until, steps, options.timeout, options.host_timeout)
         stop, failure, session, recorded = "error", None, None, recording.Recorded(None)
+        answers = explaining.Answers(options, machine)
         try:
             both = options.debugcon == line == "stdio"
             with (_debug(None if both else options.debugcon) as debug, _channel(line, steps is not None, signals) as channel,
                   recording.recording(options, machine) as recorded, _display(options, machine) as display,
                   _flag_only(signals)):
                 session = Session(machine, channel, limits, signals, _realtime(options), channel if both else debug, display,
-                                  recorded.poll)
+                                  (recorded.poll, answers.poll))
                 gc.freeze()                             # what lives now lives to the end: look at it no more
                 stop = session.run()
-                recorded.ended(stop)
+                recorded.ended(stop, answers.ended(stop))
         except KeyboardInterrupt:                       # while a client was waited for
             stop = _signal_name(signals)
         except EngineError as error:
@@ -63,9 +66,11 @@ def boot(options: argparse.Namespace, signals: Signals) -> int:
         with _flag_only(signals):                       # what is asked for is written, whatever comes now
             status = _status(stop, machine) or 2 * recorded.failed
             said = failure or _sentence(stop, machine, options, machine.now - began)
-            status = _write(options, machine, stop, status, time.monotonic() - started)
+            answers.complete()
+            status = _write(options, machine, stop, status, time.monotonic() - started, answers.report())
             status = _close_drives(machine, status)
             _tell(options, machine, said, session)
+            answers.tell()
     return status
 
 
@@ -211,7 +216,9 @@ def _sentence(stop: str, machine: Board, options: argparse.Namespace, ran: int) 
     registers = machine.registers
     where = f"at {registers.cs.selector:04x}:{registers.rip:08x}"
     when = f"after {ran / 1e9:.3f} s of guest time"
-    why = "with no timer armed and no input attached" if registers.rflags & 0x200 else "with interrupts disabled"
+    why = ("with interrupts disabled" if not registers.rflags & 0x200 else
+           "with no timer armed and no input attached" if reachable(machine) else
+           "with no interrupt that its 8259As let through")
     until = json.dumps(options.until, ensure_ascii=False)
     sentence = {
         "until": f"{until} has appeared, {when}",
@@ -229,7 +236,8 @@ def _sentence(stop: str, machine: Board, options: argparse.Namespace, ran: int) 
     return sentence
 
 
-def _write(options: argparse.Namespace, machine: Board, stop: str, status: int, host_seconds: float) -> int:
+def _write(options: argparse.Namespace, machine: Board, stop: str, status: int, host_seconds: float,
+           more: dict[str, Any]) -> int:
     """Snapshot and report.  The status, 2 if one of them could not be written."""
     failed = False
     if options.save:
@@ -246,7 +254,7 @@ def _write(options: argparse.Namespace, machine: Board, stop: str, status: int, 
             report.write(options.report, {
                 "stop": stop, "exit_code": status, "guest_exit": machine.exit_code,
                 "machine": made.machine, "memory": made.memory, "cpu": made.cpu,
-                "host_seconds": round(host_seconds, 3), **report.report(machine)})
+                "host_seconds": round(host_seconds, 3), **report.report(machine), **more})
         except OSError as error:
             say(f"--report {options.report}: cannot be written: {error.strerror or error}")
             failed = True

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from emu.boards.pc import LETTERS
 from emu.cli.costoptions import add_cost
+from emu.cli.explainoptions import add_answers, add_explain
 from emu.cli.traceoptions import add_reading, add_recording
 from emu.host.serial import SPECS
 
@@ -170,6 +171,7 @@ def parser() -> Parser:
                           "(default: when standard input is a terminal, without --until and --script)")
     run.add_argument("--save", type=text, metavar="FILE", help="write a snapshot at the stop")
     run.add_argument("--report", type=text, metavar="FILE", help="write what happened, as JSON, at the stop")
+    add_answers(boot)
     add_recording(boot, text)
     run.add_argument("-v", "--verbose", action="store_true", help="show what the machine noticed")
 
@@ -196,6 +198,7 @@ def parser() -> Parser:
                          help="what to write (default: %(default)s)")
     profile.add_argument("--symbols", metavar="FILE", help="an ELF file or a System.map (default: what Linux knew itself)")
     profile.add_argument("--top", type=int, default=10, metavar="N", help="functions to print (default: %(default)s)")
+    add_explain(commands, text)
     sheet = commands.add_parser("datasheet", help="the register map of a board", allow_abbrev=False,
                                 description="The register map of a board, from the chips' own declarations.")
     sheet.add_argument("--machine", choices=("pc", "tiny"), default="pc", help="the board (default: pc)")

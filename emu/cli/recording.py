@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emu.boards.board import Board
 from emu.cli.options import UsageError
@@ -83,9 +83,10 @@ class Recorded:
         self.recording = recording
         self.stop = "error"
         self.failed = self._told = False
+        self.explanation: dict[str, Any] | None = None
 
-    def ended(self, stop: str) -> None:
-        self.stop = stop
+    def ended(self, stop: str, explanation: dict[str, Any] | None = None) -> None:
+        self.stop, self.explanation = stop, explanation
 
     def poll(self) -> None:
         """Between slices: hand over, and say at once when the writer has failed."""
@@ -110,7 +111,7 @@ def recording(options: argparse.Namespace, machine: Board) -> Iterator[Recorded]
     finally:
         try:
             write = options.flight is None or recorded.stop not in GOOD
-            made.stop(write)
+            made.stop(write, recorded.explanation)
             if write and options.flight is not None:
                 say(f"the last {options.flight} blocks are in {options.trace}")
         except TraceError as error:

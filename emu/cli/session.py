@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from emu.boards.board import Board, late
 from emu.cli.monitor import FRAME, Monitor
 from emu.cli.signals import Signals
+from emu.debug.halt import reachable
 from emu.host.display import Display
 from emu.host.serial import Channel, Stdio
 from emu.machine import SLICE as LONGEST
@@ -42,8 +43,8 @@ class Session:
 
     def __init__(self, machine: Board, channel: Channel, limits: Limits, signals: Signals, realtime: bool,
                  debug: Channel | None = None, display: Display | None = None,
-                 recorded: Callable[[], None] = lambda: None) -> None:
-        self.recorded = recorded
+                 looks: Sequence[Callable[[], None]] = ()) -> None:
+        self.looks = looks
         self.debug, self.debugged = debug, bytearray()
         self.machine, self.channel, self.limits, self.signals = machine, channel, limits, signals
         self.pace = Pace() if realtime else None
@@ -120,7 +121,8 @@ class Session:
 
     def _poll(self) -> None:
         self._flush()
-        self.recorded()
+        for look in self.looks:
+            look()
         if self.signals.caught is not None:
             self._end(self.signals.caught.name)
         now = time.monotonic()
@@ -156,6 +158,8 @@ class Session:
 
     def _idle(self, target: int | None) -> int | None:
         machine = self.machine
+        if not reachable(machine):                      # nothing will ever open the interrupt controllers again
+            return None
         alarm = machine.clock.next()
         if self.pace is None and alarm is not None:
             return target                               # the next alarm, or the end of the run before it

@@ -6,12 +6,10 @@ import functools
 from dataclasses import dataclass, field
 from typing import Any
 
-import capstone
-from capstone import x86 as cx
-
 from emu.debug.state import ADDRESS, State
 
 LONGEST = 15
+REGISTER, IMMEDIATE = 1, 2     # types of operands: capstone's X86_OP_REG, X86_OP_IMM
 STACK_WRITES = "push", "call", "pushfd", "pushfq", "pushf", "pushal", "pushaw", "enter", "lcall"
 STACK_READS = "pop", "ret", "retf", "retfq", "iret", "iretd", "iretq", "leave", "popf", "popfd", "popfq", "popal", "popaw"
 _NAMES = {"eax": "rax", "ecx": "rcx", "edx": "rdx", "ebx": "rbx", "esp": "rsp", "ebp": "rbp", "esi": "rsi", "edi": "rdi"}
@@ -85,9 +83,9 @@ def _split(text: str) -> list[str]:
 
 def _operand(state: State, found: Any, operand: Any, text: str) -> dict[str, Any]:
     access = {1: "read", 2: "write", 3: "read and write"}.get(operand.access, "")
-    if operand.type == cx.X86_OP_IMM:
+    if operand.type == IMMEDIATE:
         return {"kind": "immediate", "text": text, "value": operand.imm & ADDRESS}
-    if operand.type == cx.X86_OP_REG:
+    if operand.type == REGISTER:
         name = found.reg_name(operand.reg)
         return {"kind": "register", "text": name, "size": operand.size, "access": access, "value": register(state, name)}
     memory = operand.mem
@@ -119,6 +117,8 @@ def _memory(state: State, text: str, segment: str, offset: int, size: int, acces
 
 @functools.cache
 def _capstone(bits: int) -> Any:
+    import capstone  # here, as few runs die
+
     mode = {16: capstone.CS_MODE_16, 32: capstone.CS_MODE_32, 64: capstone.CS_MODE_64}[bits]
     engine = capstone.Cs(capstone.CS_ARCH_X86, mode)
     engine.detail = True

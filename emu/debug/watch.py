@@ -11,7 +11,7 @@ from typing import Any
 from emu.boards.board import Board
 from emu.debug.explain import Explanation, Name, explain, last_chain, nameless, repetition
 
-MOST = 20                       # explanations of a run; what comes after is only counted
+FEW, MOST = 5, 20                      # explanations of a run, unasked and asked for; what comes after is only counted
 LOOK = 64                       # exceptions between two looks: what the engine remembers, and no fewer is a loop
 LOOPS = 3                       # looks in a row that find the same
 
@@ -34,7 +34,7 @@ class Watcher:
         """An exception is about to be delivered."""
         chain = last_chain(self.machine.engine.recent())
         again = chain[0].number == self._first and self._told < len(self.explanations)
-        if not again and len(self.explanations) >= MOST:
+        if not again and len(self.explanations) >= (MOST if self.vectors else FEW):
             self.unexplained += 1
             return
         self._first = chain[0].number

@@ -56,7 +56,8 @@ def headline(facts: dict[str, Any]) -> str:
     if end == "halted":
         return "halted for good"
     if facts["faults"]:
-        return " -> ".join(fault["name"] for fault in facts["faults"])
+        chain = " -> ".join(fault["mnemonic"] or f"vector {fault['vector']:02X}h" for fault in _chain(facts["faults"]))
+        return f"a fault without a handler: {chain}" if len(facts["faults"]) > 1 else chain
     return f"ended by {end}"
 
 
@@ -100,8 +101,7 @@ def paragraphs(facts: dict[str, Any]) -> list[str]:
                    "#DF).")
     if facts.get("repeated"):
         out.append(_repeated(facts["repeated"]))
-    out += [_registers(facts["registers"]), _stack(facts["stack"]), _last(facts)]
-    out += [_writer(writer) for writer in facts.get("writers", ())]
+    out += [_registers(facts["registers"]), _stack(facts["stack"]), *from_trace(facts)]
     return [paragraph for paragraph in out if paragraph]
 
 
@@ -197,16 +197,20 @@ def _stack(found: list[dict[str, Any]]) -> str:
         f"  {frame['return']:#x}{_named(frame['symbol'])}   (at {frame['address']:#x})" for frame in found)
 
 
+def from_trace(facts: dict[str, Any]) -> list[str]:
+    """What a trace has added: the last instructions, and the calls that had not returned."""
+    calls = facts.get("calls")
+    return [_last(facts)] + ([_calls(calls)] if calls else [])
+
+
+def _calls(found: list[dict[str, Any]]) -> str:
+    return "Calls that had not returned, by the trace, the innermost first:\n" + "\n".join(
+        f"  {frame['to']:#x}{_named(frame['symbol'])}   ({frame['how']} at {frame['from']:#x})" for frame in found[::-1][:32])
+
+
 def _last(facts: dict[str, Any]) -> str:
     last = facts.get("last")
     if not last:
         return LAST[0].upper() + LAST[1:] + "."
     return f"The last {len(last)} instructions:\n" + "\n".join(
         f"  {line['address']:#x} {line['text']}{_named(line['symbol'])}" for line in last)
-
-
-def _writer(found: dict[str, Any]) -> str:
-    if found.get("address") is None:
-        return f"Nobody has written {found['what']} while the trace was recorded."
-    return (f"{_sentence(found['what'])[:-1]} was written last by {found['text']} at {found['address']:#x}"
-            f"{_named(found['symbol'])}, at position {found['position']}: the value {found['value']:#x}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+from collections.abc import Mapping
 from typing import Any, Self
 
 from emu.boards.board import Board
@@ -63,11 +64,16 @@ class Recording:
         """Why nothing is written any more."""
         return self.sink.failure
 
-    def stop(self, write: bool = True) -> None:
-        """Record no more, and wait until all is written; what a flight recorder keeps only if `write`.  Raises TraceError."""
+    def stop(self, write: bool = True, explanation: Mapping[str, Any] | None = None) -> None:
+        """Record no more, and wait until all is written; what a flight recorder keeps only if `write`.  Raises TraceError.
+
+        `explanation`: the facts of the guest's death, for `emu explain`.
+        """
         self.observer.detach()
         self.machine.engine.record(None)
-        end = {"end": self.machine.now, "after": self.machine.engine.counters()}
+        end: dict[str, Any] = {"end": self.machine.now, "after": self.machine.engine.counters()}
+        if explanation is not None:
+            end["explanation"] = explanation
         if isinstance(self.sink, Flight):
             if write:
                 sink = Sink(self.path, {**self._meta, "first": self.sink.first}, self._room, self.window)

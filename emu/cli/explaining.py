@@ -1,0 +1,110 @@
+"""emu explain, and what emu boot says of a death: emu.debug for the command line."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import json
+import sys
+from typing import Any
+
+from emu import x86
+from emu.boards.board import Board
+from emu.cli.recording import read_symbols
+from emu.debug import words
+from emu.debug.explain import LIMITS, Explanation, explain
+from emu.debug.watch import Watcher
+from emu.host.terminal import say
+from emu.trace.layout import BadTrace, TraceError
+
+DEATHS = "shutdown", "halted"
+
+
+class Answers:
+    """What is said of a run's faults and of its end."""
+
+    def __init__(self, options: argparse.Namespace, machine: Board) -> None:
+        self.options, self.machine = options, machine
+        self.end: Explanation | None = None
+        self.watcher = Watcher(machine, options.explain or (), self._tell, self.symbol)
+        self.poll = self.watcher.poll
+
+    @functools.cached_property
+    def _symbols(self) -> Any:
+        if self.options.symbols is not None:
+            return read_symbols(self.options.symbols)
+        if not self.machine.registers.cr0 & x86.CR0_PG:
+            return None
+        from emu.trace.symbols import find_kallsyms
+        return find_kallsyms(self.machine.ram)
+
+    def symbol(self, address: int) -> str | None:
+        """The name of an address, if somebody knows it."""
+        found = self._symbols
+        return None if found is None else found.name(address)
+
+    def ended(self, stop: str) -> dict[str, Any] | None:
+        """The run has ended: explain it if the guest died, or does not live; the facts."""
+        self.watcher.close()
+        self.watcher.flush(last=stop == "shutdown")
+        if stop in DEATHS or stop in LIMITS:
+            made = explain(self.machine, stop, self.symbol)
+            if stop in DEATHS or made.facts["problem"] not in ("", "waits"):
+                self.end = made
+        return None if self.end is None else self.end.facts
+
+    def _tell(self, explanation: Explanation) -> None:
+        self._say(explanation.paragraphs() if self.options.verbose else explanation.brief())
+
+    @staticmethod
+    def _say(lines: list[str]) -> None:
+        for line in "\n".join(lines).splitlines():
+            say(line)
+
+    def report(self) -> dict[str, Any]:
+        """For the report."""
+        out: dict[str, Any] = {}
+        if self.end is not None:
+            out["explanation"] = self.end.facts
+        if self.watcher.explanations:
+            out["faults_explained"] = [explanation.facts for explanation in self.watcher.explanations]
+            out["faults_unexplained"] = self.watcher.unexplained
+        return out
+
+    def complete(self) -> None:
+        """A trace has been written: it knows the last instructions."""
+        if self.end is None or self.options.trace is None:
+            return
+        from emu.debug.fromtrace import complete
+        from emu.trace.reader import Trace
+        with contextlib.suppress(BadTrace, TraceError):
+            self.end = Explanation(complete(self.end.facts, Trace(self.options.trace), self.symbol))
+
+    def tell(self) -> None:
+        """At the very end; of a guest that halts as its exit there is nothing to say that the last line has not said."""
+        if self.end is None:
+            return
+        if self.options.verbose:
+            self._say(self.end.paragraphs())
+        elif self.end.facts["faults"] or self.end.facts["problem"] not in ("interrupts-off", "nothing-armed"):
+            self._say(self.end.brief())
+
+
+def command(options: argparse.Namespace) -> int:
+    """The command `emu explain`; returns the exit status."""
+    from emu.debug.fromtrace import complete
+    from emu.trace.reader import Trace
+
+    trace = Trace(options.directory)
+    symbol = read_symbols(options.symbols).name if options.symbols is not None else lambda address: None
+    kept = trace.meta.get("explanation")
+    facts = complete(kept or {}, trace, symbol)
+    if options.json:
+        sys.stdout.write(json.dumps(facts, indent=1) + "\n")
+    elif kept is None:
+        print("The guest did not die while this trace was recorded, or the recording was cut off.")
+        print("\n".join(words.from_trace(facts)))
+    else:
+        print("\n\n".join(words.paragraphs(facts)))
+    return 0

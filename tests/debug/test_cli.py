@@ -1,0 +1,116 @@
+"""emu boot says why a guest died, emu explain says it again from a trace, and the report holds it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from emu.cli import main
+from tests.debug.planted import image
+
+
+@pytest.fixture
+def kernel(tmp_path):
+    def write(name):
+        path = tmp_path / f"{name}.bin"
+        path.write_bytes(image(name))
+        return str(path)
+
+    return write
+
+
+def boot(*arguments):
+    return main(["boot", "--serial", "none", *map(str, arguments)])
+
+
+def test_a_death_is_explained_in_a_few_lines_and_in_the_report(kernel, tmp_path, capfd):
+    report = tmp_path / "report"
+    assert boot(kernel("sysenter"), "--report", report) == 3
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0].startswith("emu: the guest died: triple fault") and len(lines) == 3
+    assert lines[1].startswith("emu: triple fault: #GP -> #GP -> #DF -> shutdown") and "SYSENTER without its MSRs" in lines[1]
+    assert lines[2] == "emu:   instruction: sysenter   [0f 34]"
+    facts = json.loads(report.read_text())["explanation"]
+    assert facts["problem"] == "sysenter-msr" and len(facts["faults"]) == 2
+
+
+def test_verbose_tells_all(kernel, capfd):
+    assert boot(kernel("bad_tss"), "-v") == 3
+    err = capfd.readouterr().err
+    assert "emu: 3. #DF (double fault)" in err and "SS0:ESP0 of the TSS" in err and "Registers at the end" in err
+    assert "run with --trace DIR, or --flight N" in err
+
+
+@pytest.mark.parametrize("flight", [(), ("--flight", "50")])
+def test_a_trace_knows_the_last_instructions_and_the_calls(flight, kernel, tmp_path, capfd):
+    path, report = tmp_path / "trace", tmp_path / "report"
+    assert boot(kernel("missing_gate"), "--trace", path, *flight, "-v", "--report", report) == 3
+    err = capfd.readouterr().err
+    assert "The last 20 instructions" in err and "Calls that had not returned" in err
+    facts = json.loads(report.read_text())["explanation"]
+    assert facts["last"][-1]["text"] == "ud2" and [frame["how"] for frame in facts["calls"]][-2:] == ["call", "call"]
+    assert facts["calls"][-1]["to"] <= facts["last"][-1]["address"] == facts["at"]["linear"]
+    assert main(["explain", str(path)]) == 0
+    out = capfd.readouterr().out
+    assert out.startswith("Triple fault: #UD -> #GP") and " ud2\n" in out and "call at" in out
+    assert main(["explain", str(path), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == facts
+
+
+def test_a_trace_of_a_guest_that_lives_has_only_its_last_instructions(tmp_path, capfd):
+    assert boot("hello", "--trace", tmp_path / "t") == 33
+    capfd.readouterr()
+    assert main(["explain", str(tmp_path / "t")]) == 0
+    out = capfd.readouterr().out
+    assert out.startswith("The guest did not die") and "The last 20 instructions" in out
+
+
+def test_what_is_no_trace_is_said_in_one_line(tmp_path, capfd):
+    assert main(["explain", str(tmp_path)]) == 2
+    assert capfd.readouterr().err.count("\n") == 1
+
+
+def test_a_fault_without_a_handler_is_told_when_it_happens(kernel, tmp_path, capfd):
+    report = tmp_path / "report"
+    assert boot(kernel("one_gate"), "--report", report) == 35
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0].startswith("emu: a fault without a handler: #UD -> #NP") and "P = 0" in lines[0]
+    (facts,) = json.loads(report.read_text())["faults_explained"]
+    assert facts["problem"] == "missing-gate"
+
+
+@pytest.mark.parametrize("name", ["14", "0x0e", "#PF", "pf"])
+def test_explain_tells_of_handled_faults(name, tmp_path, capfd):
+    report = tmp_path / "report"
+    assert boot("paging", "--explain", name, "--report", report) == 33
+    err = capfd.readouterr().err
+    assert err.count("emu: #PF: #PF (page fault)") == 17 and "PTE 15" in err
+    assert len(json.loads(report.read_text())["faults_explained"]) == 17
+
+
+@pytest.mark.parametrize("bad", ["256", "-1", "#XX", ""])
+def test_a_vector_that_is_none(bad, capfd):
+    assert boot("hello", f"--explain={bad}") == 2
+    assert "is no vector" in capfd.readouterr().err
+
+
+def test_explaining_changes_no_run(tmp_path, capfd):
+    digests = set()
+    for arguments in (), ("--explain", "14"), ("--explain", "6", "-v"):
+        boot("paging", "--report", tmp_path / "report", *arguments)
+        digests.add(json.loads((tmp_path / "report").read_text())["state_sha256"])
+    assert len(digests) == 1
+
+
+def test_a_guest_whose_controllers_let_nothing_through_is_dead_at_once(kernel, capfd):
+    assert boot(kernel("missing_eoi"), "--timeout", 5) == 3
+    lines = capfd.readouterr().err.splitlines()
+    assert "no interrupt that its 8259As let through" in lines[0] and "after 0.0" in lines[0]
+    assert "the end of interrupt is missing: IRQ0 (timer)" in lines[1]
+
+
+def test_a_loop_of_faults_is_said_while_it_runs_and_at_the_end(kernel, capfd):
+    assert boot(kernel("fault_loop"), "--timeout", 0.1) == 4
+    lines = capfd.readouterr().err.splitlines()
+    assert [line.startswith("emu: an endless loop of faults") for line in lines] == [True, False, False, True, False]
