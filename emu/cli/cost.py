@@ -14,7 +14,7 @@ from emu.host.progress import ProgressLine
 def cost(options: argparse.Namespace) -> int:
     """The command.  Raises UsageError."""
     from emu.cost import measure, table
-    from emu.cost.forms import FORMS
+    from emu.cost.catalog import FORMS
     from emu.cost.workloads import WORKLOADS
 
     names = options.workload or list(WORKLOADS)

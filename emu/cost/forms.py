@@ -5,12 +5,13 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from emu.cost import programs
-from emu.cost.children import FormError, Sample, Session, once
+from emu.cost.children import Sample, Session, die_with_parent, once
 from emu.cost.workloads import Workload
 
 LIMIT = 60.0                    # s of one run
@@ -208,11 +209,38 @@ class CPython(Form):
 
     def run(self, workload: Workload, rounds: int) -> Sample:
         return once([sys.executable, "-S", "-E", str(HERE / "portable.py"), *map(str, (workload.number, rounds, self.warm))],
-                    LIMIT)
+                    LIMIT, own=True)
 
 
-FORMS: tuple[type[Form], ...] = (
-    Native, Namespaces, Bare, LinuxGuest, TracedBlocks, TracedInsns, TracedMemory, Hooked, Qemu, QemuIcount, CPython)
+class Kvm(Form):
+    name, what = "KVM", "the bare guest on the host's own hypervisor; a runner in Python"
+    shares: Mapping[str, int] = {"": 1}
+    PROBE = 10.0                                # s: what answers no later than this is used
+
+    def find(self) -> None:
+        if not os.path.exists("/dev/kvm"):
+            raise Missing("/dev/kvm is not here: a host with VT-x or AMD-V, and its kvm module, would provide it")
+        try:
+            said = subprocess.run([sys.executable, "-m", "emu.cost.kvm", "probe"], capture_output=True, text=True,
+                                  timeout=self.PROBE, preexec_fn=die_with_parent)
+        except subprocess.TimeoutExpired:
+            raise Missing(f"/dev/kvm does not answer within {self.PROBE:.0f} s") from None
+        if said.returncode:
+            lines = said.stderr.strip().splitlines()
+            raise Missing(lines[-1] if lines else f"/dev/kvm: the probe ended with {said.returncode}")
+        self.note = f"an exit and back, served in Python, takes {int(said.stdout) / 1000:.1f} us"
+        if not hardware():
+            self.shares = {"": 8, "syscall": 256}
+            self.note += ("; this host's KVM is emulated (no vmx or svm in /proc/cpuinfo): exits and system calls are slow, "
+                          "and not those of a processor")
+
+    def run(self, workload: Workload, rounds: int) -> Sample:
+        return once([sys.executable, "-m", "emu.cost.kvm", str(workload.number), str(rounds)], LIMIT, own=True)
 
 
-__all__ = ["FORMS", "Form", "FormError", "Missing"]
+def hardware() -> bool:
+    """Whether the processor has VT-x or AMD-V, as far as this kernel is told."""
+    try:
+        return bool({"vmx", "svm"} & set(Path("/proc/cpuinfo").read_text().split()))
+    except OSError:
+        return False

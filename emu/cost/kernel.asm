@@ -3,6 +3,20 @@
 # Page tables at 0x3f0000: the first GiB by pages of 2 MiB, open to ring 3.
 .org 0x3fe000
 .code32
+.macro leave_kernel
+.if BY_IRET                     # the frame lies below the user's stack: nothing interrupts here
+    mov r9, rsp
+    lea rsp, [r9 - 128]
+    push 0x1b
+    push r9
+    push r11
+    push 0x23
+    push rcx
+    iretq
+.else
+    .byte 0x48, 0x0f, 0x07      # sysretq
+.endif
+.endm
 .set TABLES, 0x3f0000
 .set STACK, 0x3fd000            # the kernel's, downwards
 .set USER, 0x3fc000             # argc, argv
@@ -81,7 +95,7 @@ start64:
     mov esp, edi
     mov ecx, 0x400000
     mov r11d, 2
-    .byte 0x48, 0x0f, 0x07      # sysretq
+    leave_kernel
 
 served:                         # RAX as Linux numbers it; arguments in RDI RSI RDX
     cmp eax, 95
@@ -97,7 +111,7 @@ umask:
     mov r8d, mask
     and eax, 511
     xchg eax, [r8]
-    .byte 0x48, 0x0f, 0x07      # sysretq
+    leave_kernel
 write:
     mov r8d, edx
     mov dx, 0xe9
@@ -107,14 +121,14 @@ write_next:
     inc rsi
     dec r8d
     jnz write_next
-    .byte 0x48, 0x0f, 0x07      # sysretq
+    leave_kernel
 clock_gettime:                  # time is the host's business here
     mov qword ptr [rsi], 0
     mov qword ptr [rsi + 8], 0
     xor eax, eax
-    .byte 0x48, 0x0f, 0x07      # sysretq
+    leave_kernel
 
-.balign 8
+.org 0x3fe380
 gdt:
     .quad 0
     .quad 0x00209b0000000000    # 08h code, ring 0

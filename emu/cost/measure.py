@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from emu.cost.children import Sample
-from emu.cost.forms import Form, FormError, Missing
+from emu.cost.children import FormError, Sample
+from emu.cost.forms import Form, Missing
 from emu.cost.workloads import WORKLOADS, Workload, expected
 
 FORMAT = 1

@@ -13,7 +13,7 @@ from emu.assembler import assemble_file
 
 HERE = Path(__file__).parent
 CODE, DATA, DATA_END = 0x400000, 0x600000, 0x800000 + (64 << 20) + (2 << 20)
-KERNEL, ARGUMENTS, ENTRY64, TABLES = 0x3FE000, 0x3FE400, 0x3FE200, 0x3F0000
+KERNEL, ARGUMENTS, ENTRY64, TABLES, GDT = 0x3FE000, 0x3FE400, 0x3FE200, 0x3F0000, 0x3FE380       # as kernel.asm has it
 
 
 @functools.cache
@@ -33,9 +33,9 @@ def elf() -> bytes:
     return (header + segments).ljust(0x1000, b"\0") + body
 
 
-def kernel(workload: int, rounds: int) -> bytes:
+def kernel(workload: int, rounds: int, by_iret: bool = False) -> bytes:
     """A Multiboot kernel that runs one workload; loaded at KERNEL, as it stands."""
-    made = bytearray(assemble_file(HERE / "kernel.asm"))
+    made = bytearray(assemble_file(HERE / "kernel.asm", {"BY_IRET": int(by_iret)}))
     made[ARGUMENTS - KERNEL:ARGUMENTS - KERNEL + 1] = b"%d" % workload
     text = b"%d" % rounds
     made[ARGUMENTS - KERNEL + 16:ARGUMENTS - KERNEL + 16 + len(text)] = text

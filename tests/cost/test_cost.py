@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from emu.cost import forms, measure, programs, table
+from emu.cost.catalog import FORMS
 from emu.cost.children import FormError, once
-from emu.cost.forms import FORMS, Form, Missing, Native
+from emu.cost.forms import Form, Missing, Native
 from emu.cost.workloads import WORKLOADS, expected
 
 LEAST = {"cpu": 2, "calls": 2, "memory": 2, "float": 2, "syscall": 1, "spawn": 1}

@@ -1,0 +1,131 @@
+"""The bare guest on /dev/kvm, by ioctl and mmap: `python -m emu.cost.kvm WORKLOAD ROUNDS`, or `probe`.
+
+Source: Linux, Documentation/virt/kvm/api.rst; structures of include/uapi/linux/kvm.h and arch/x86/include/uapi/asm/kvm.h.
+The guest starts in long mode, with the page tables that kernel.asm would make; its exits (marks at port E9h, HLT at the
+end) are answered here.  Marks as portable.py writes them; `probe` prints the cost of one exit in ns.
+Not modelled: interrupts, devices.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import mmap
+import os
+import struct
+import sys
+import time
+
+from emu.cost import programs
+
+MEMORY = 128 << 20
+CREATE_VM, CREATE_VCPU, RUN, VCPU_MMAP_SIZE, SET_TSS = 0xAE01, 0xAE41, 0xAE80, 0xAE04, 0xAE47
+GET_SUPPORTED_CPUID, SET_CPUID2, SET_MEMORY = 0xC008AE05, 0x4008AE90, 0x4020AE46
+SET_REGS, GET_SREGS, SET_SREGS = 0x4090AE82, 0x8138AE83, 0x4138AE84
+EXIT_IO, EXIT_HLT, EXIT_SHUTDOWN, EXIT_FAIL, EXIT_INTERNAL = 2, 5, 8, 9, 17
+NAMES = {EXIT_SHUTDOWN: "triple fault", EXIT_FAIL: "entry failed", EXIT_INTERNAL: "KVM internal error"}
+CR0, CR4, EFER = 0x80000033, 0x620, 0x501       # PG NE ET MP PE; PAE OSFXSR OSXMMEXCPT; LMA LME SCE
+
+
+def tables() -> bytes:
+    """Page map of level 4, directory pointers, directory: as kernel.asm, the first GiB by pages of 2 MiB."""
+    made = bytearray(0x3000)
+    struct.pack_into("<Q", made, 0, programs.TABLES + 0x1007)
+    struct.pack_into("<Q", made, 0x1000, programs.TABLES + 0x2007)
+    struct.pack_into("<512Q", made, 0x2000, *(n << 21 | 0x87 for n in range(512)))
+    return bytes(made)
+
+
+class VM:
+    """One processor and its memory."""
+
+    def __init__(self) -> None:
+        self.kvm = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)
+        self.vm = fcntl.ioctl(self.kvm, CREATE_VM, 0)
+        self.memory = mmap.mmap(-1, MEMORY, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.base = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
+        fcntl.ioctl(self.vm, SET_TSS, 0x7FFBD000)
+        fcntl.ioctl(self.vm, SET_MEMORY, struct.pack("<IIQQQ", 0, 0, 0, MEMORY, self.base))
+        self.cpu = fcntl.ioctl(self.vm, CREATE_VCPU, 0)
+        self.run_ = mmap.mmap(self.cpu, fcntl.ioctl(self.kvm, VCPU_MMAP_SIZE, 0))
+        ids = bytearray(struct.pack("<II", 100, 0) + bytes(100 * 40))
+        fcntl.ioctl(self.kvm, GET_SUPPORTED_CPUID, ids)
+        fcntl.ioctl(self.cpu, SET_CPUID2, ids)
+        self.exits: dict[int, int] = {}
+
+    def start(self, kernel: bytes, entry: int) -> None:
+        """In long mode at `entry`, with interrupts off."""
+        self.memory[programs.KERNEL:programs.KERNEL + len(kernel)] = kernel
+        self.memory[programs.TABLES:programs.TABLES + 0x3000] = tables()
+        sregs = bytearray(312)
+        fcntl.ioctl(self.cpu, GET_SREGS, sregs)
+        code = struct.pack("<QIH8B2x", 0, 0xFFFFFFFF, 8, 11, 1, 0, 0, 1, 1, 1, 0)       # type present dpl db s l g avl
+        data = struct.pack("<QIH8B2x", 0, 0xFFFFFFFF, 16, 3, 1, 0, 1, 1, 0, 1, 0)
+        sregs[0:24] = code
+        for n in range(1, 6):
+            sregs[24 * n:24 * n + 24] = data
+        struct.pack_into("<QH", sregs, 8 * 24, programs.GDT, 39)
+        cr = 8 * 24 + 2 * 16                                                             # after eight segments, two tables
+        struct.pack_into("<4Q", sregs, cr, CR0, 0, programs.TABLES, CR4)
+        struct.pack_into("<Q", sregs, cr + 40, EFER)
+        fcntl.ioctl(self.cpu, SET_SREGS, bytes(sregs))
+        fcntl.ioctl(self.cpu, SET_REGS, struct.pack("<18Q", *[0] * 16, entry, 2))
+
+    def run(self) -> tuple[int, int, bytes]:
+        """(exit reason, port, what was written to it)."""
+        while True:
+            try:
+                fcntl.ioctl(self.cpu, RUN, 0)
+                break
+            except InterruptedError:
+                continue
+        reason, = struct.unpack_from("<I", self.run_, 8)
+        self.exits[reason] = self.exits.get(reason, 0) + 1
+        if reason != EXIT_IO:
+            return reason, 0, b""
+        _, size, port, count, offset = struct.unpack_from("<BBHIQ", self.run_, 32)
+        return reason, port, bytes(self.run_[offset:offset + size * count])
+
+
+def run(number: int, rounds: int) -> None:
+    """One workload.  The kernel goes back to its program by IRETQ: an emulated KVM refuses its SYSRET."""
+    vm = VM()
+    vm.start(programs.kernel(number, rounds, by_iret=True), programs.ENTRY64)
+    times: list[tuple[int, int]] = []
+    text = ""
+    while True:                                         # to its last word: HLT needs ring 0, where not every KVM brings it
+        reason, port, data = vm.run()
+        if reason != EXIT_IO:
+            sys.exit(f"KVM: {NAMES.get(reason, f'exit {reason}')}")
+        if port == 0xE9 and data in (b"\1", b"\2"):
+            times.append((time.process_time_ns(), time.monotonic_ns()))
+            if data == b"\1":
+                os.write(1, data)
+        elif port == 0xE9 and data == b"\3":
+            break
+        elif port == 0xE9:
+            text += "%x" % (data[0] - ord("a"))
+    (cpu, wall), (cpu_end, wall_end) = times
+    os.write(1, b"\2%d %d %d\3" % (int(text[:16], 16), cpu_end - cpu, wall_end - wall))
+
+
+def probe(exits: int = 200) -> None:
+    """What one exit costs, by a guest that does nothing but OUT."""
+    vm = VM()
+    code = b"\x31\xD2\xB2\xE9" + b"\xEE" * exits + b"\xF4"         # xor edx, edx; mov dl, E9h; out dx, al ...; hlt
+    vm.start(bytes(0x400) + code, programs.KERNEL + 0x400)
+    vm.run()
+    start = time.monotonic_ns()
+    while vm.run()[0] == EXIT_IO:
+        pass
+    print(max(1, (time.monotonic_ns() - start) // (exits - 1)))
+
+
+if __name__ == "__main__":
+    try:
+        if sys.argv[1] == "probe":
+            probe()
+        else:
+            run(int(sys.argv[1]), int(sys.argv[2]))
+    except OSError as error:
+        sys.exit(f"/dev/kvm: {error.strerror}")
