@@ -15,7 +15,7 @@ import capstone
 import numpy as np
 
 Numbers = np.ndarray[Any, Any]
-HF_CS32, HF_CS64 = 0x10, 0x8000         # of a block's flags: target/i386/cpu.h
+HF_CS32, HF_TF, HF_CS64 = 0x10, 0x100, 0x8000       # of a block's flags: target/i386/cpu.h; TF: of one instruction
 FAULT_IS_TRAP = 1                       # the vector whose RIP may be behind the instruction: #DB
 ADDRESS = (1 << 64) - 1
 FAULTS = "exception", "software interrupt"
@@ -120,7 +120,7 @@ class Code:
         rows = np.searchsorted(positions, cut)
         for index, position, vector, address in zip(rows.tolist(), cut.tolist(), faults.vectors[first:last].tolist(),
                                                     faults.addresses[first:last].tolist(), strict=True):
-            if positions[index] == position:
+            if positions[index] == position and not (vector == FAULT_IS_TRAP and self.blocks[int(numbers[index])].flags & HF_TF):
                 begun = self._begun(int(numbers[index]), address, vector != FAULT_IS_TRAP)
                 if begun >= 0:
                     lengths[index] = begun
