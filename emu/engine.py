@@ -134,6 +134,13 @@ class Sink(Protocol):
         """Eight u64 each: raw position, time, kind | vector << 8, error code, CR2, RIP, CS | hflags << 32, CS base; of a
         write to a control or model-specific register its number and the new value instead of error code and CR2."""
 
+    @property
+    def memory(self) -> bool:
+        """Whether accesses to memory are wanted, too."""
+
+    def accesses(self, data: bytes, first: int, position: int) -> None:
+        """Four u64 each: raw position, linear address, value, size | store << 8."""
+
     def look(self, position: int, time: int) -> tuple[bool, int]:
         """Asked whenever the guest is about to go on: whether it wants all that there is, and the ns until the next look."""
 

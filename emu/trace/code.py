@@ -120,7 +120,8 @@ class Code:
         rows = np.searchsorted(positions, cut)
         for index, position, vector, address in zip(rows.tolist(), cut.tolist(), faults.vectors[first:last].tolist(),
                                                     faults.addresses[first:last].tolist(), strict=True):
-            if positions[index] == position and not (vector == FAULT_IS_TRAP and self.blocks[int(numbers[index])].flags & HF_TF):
+            stepped = vector == FAULT_IS_TRAP and self.blocks[int(numbers[min(index, len(numbers) - 1)])].flags & HF_TF
+            if positions[index] == position and not stepped:
                 begun = self._begun(int(numbers[index]), address, vector != FAULT_IS_TRAP)
                 if begun >= 0:
                     lengths[index] = begun

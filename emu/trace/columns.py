@@ -30,3 +30,11 @@ def events_frame(words: Numbers, names: list[str]) -> pl.DataFrame:
         "flags": (cs >> np.uint64(32)).astype(np.uint32),
         "cpl": (cs >> np.uint64(32) & np.uint64(3)).astype(np.uint8),
     })
+
+
+def accesses_frame(words: Numbers) -> pl.DataFrame:
+    """The frame of accesses to memory; `address` is linear."""
+    return pl.DataFrame({
+        "position": words[:, 0], "address": words[:, 1], "size": (words[:, 3] & np.uint64(0xFF)).astype(np.uint8),
+        "write": words[:, 3] >= np.uint64(0x100), "value": words[:, 2],
+    })

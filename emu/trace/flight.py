@@ -25,6 +25,7 @@ class Flight:
     """An emu.engine.Sink that keeps the last `count` blocks at least; `room`: bytes that a slice of the machine may need."""
 
     gate: Gate | None = None
+    memory = False
     failure: str | None = None
 
     def __init__(self, count: int, room: int) -> None:
@@ -71,6 +72,9 @@ class Flight:
         self._events_kept += len(data)
         while self._events_kept > EVENTS * layout.EVENT.size:
             self._events_kept -= len(self._events.popleft()[1])
+
+    def accesses(self, data: bytes, first: int, position: int) -> None:
+        raise NotImplementedError           # they are not asked for
 
     def name(self, text: str) -> int:
         """The number by which events know a name."""

@@ -14,6 +14,7 @@ SEGMENT, DEFINITIONS, EVENTS, NAMES, META, CLOSE, GATE, SYMBOLS = b"B", b"D", b"
 ACCESSES = b"A"
 DEFINITION = struct.Struct("<IIQQIIQQ")  # number, size, pc, cs_base, flags, cflags, position, bytes that follow
 EVENT = struct.Struct("<8Q")
+ACCESS = struct.Struct("<4Q")           # position, linear address, value, size | store << 8
 NUMBER = 4                              # bytes
 META_FILE = "meta.json"
 CF_COUNT, CF_NOCACHE = 0x7FFF, 0x10000          # of cflags, see emu/cpu/unicorn/layout.py

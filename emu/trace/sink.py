@@ -69,6 +69,7 @@ class Sink:
         self.failure: str | None = None             # the writer's last word: the guest goes on, unrecorded
         self._names: dict[str, int] = {}
         self._log = meta.get("level") == "events"
+        self.memory = meta.get("level") == "memory"
         self._sent = time.monotonic()
         window = window or Window()
         gated = window.time is not None or window.start is not None or window.end is not None
@@ -98,12 +99,18 @@ class Sink:
         self._say(layout.DEFINITIONS, data, position * layout.NUMBER - first)
 
     def events(self, data: bytes, first: int, position: int) -> None:
-        base = position * layout.NUMBER - first
+        self._rows(layout.EVENTS, data, layout.EVENT.size, position * layout.NUMBER - first)
+
+    def accesses(self, data: bytes, first: int, position: int) -> None:
+        self._rows(layout.ACCESSES, data, layout.ACCESS.size, position * layout.NUMBER - first)
+
+    def _rows(self, letter: bytes, data: bytes, size: int, base: int) -> None:
+        """Rows that begin with their raw position, unless all are outside of the windows."""
         if self.gate is not None:
-            start, end = (struct.unpack_from("<Q", data, at)[0] + base for at in (0, len(data) - layout.EVENT.size))
+            start, end = (struct.unpack_from("<Q", data, at)[0] + base for at in (0, len(data) - size))
             if not self.gate.overlaps(start // layout.NUMBER, end // layout.NUMBER):
                 return
-        self._say(layout.EVENTS, data, base)
+        self._say(letter, data, base)
 
     def look(self, position: int, time_: int) -> tuple[bool, int]:
         return time.monotonic() - self._sent > PERIOD, FOREVER if self.gate is None else self.gate.look(position, time_)

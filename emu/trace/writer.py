@@ -20,8 +20,9 @@ import polars as pl
 
 from emu.trace import layout
 from emu.trace.code import FAULTS, Block, Code, Faults
-from emu.trace.columns import events_frame
+from emu.trace.columns import accesses_frame, events_frame
 from emu.trace.parts import Parts
+from emu.trace.stream import Stream
 from emu.trace.window import Kept, Numbers
 
 PERIOD = 1.0                    # seconds
@@ -44,8 +45,7 @@ class Writer:
         self.single = np.zeros(1 << 16, bool)
         self.doubled = False
         self.code: list[tuple[Any, ...]] = []
-        self.happened: list[Numbers] = []           # events that may be written
-        self.waiting: list[Numbers] = []            # those that wait for the blocks that they belong to
+        self.happened, self.touched = Stream(8), Stream(4)          # events, accesses
         self.held = np.empty(0, np.uint32)          # the last block: only what comes next tells how far it ran
         self.end = 0
         self.names: list[str] = []
@@ -92,12 +92,6 @@ class Writer:
             if self.instructions is not None:
                 self.instructions.add([Block(*row)])
 
-    def events(self, data: bytes, base: int) -> None:
-        """Events with their position put right."""
-        words = np.frombuffer(data, dtype=np.uint64).reshape(-1, 8).copy()
-        words[:, 0] = (words[:, 0].astype(np.int64) + base) // layout.NUMBER
-        (self.waiting if self.holding and self.level != "events" else self.happened).append(words)
-
     def segment(self, index: int, position: int, length: int) -> None:
         """Block numbers."""
         first = index * self.length // layout.NUMBER
@@ -136,19 +130,9 @@ class Writer:
         self.parts.tell()
 
     def _ready(self, position: int, numbers: Numbers) -> Faults:
-        """The events that belong to a row go their way, as far as they pass; those that cut its blocks."""
-        words = np.concatenate(self.waiting) if self.waiting else np.empty((0, 8), np.uint64)
-        until = int(np.searchsorted(words[:, 0], position + len(numbers), side="right"))
-        ready = words[:until]
-        self.waiting = [words[until:]] if until < len(words) else []
-        if self.kept.by_block and len(ready):
-            places = ready[:, 0].astype(np.int64) - 1 - position
-            owners = numbers[np.clip(places, 0, max(len(numbers) - 1, 0))] if len(numbers) else np.zeros(len(ready), int)
-            passes = self.kept.passes[owners] & (places >= 0) & (places < len(numbers))
-            if len(chosen := ready[passes]):
-                self.happened.append(chosen)
-        elif len(ready):
-            self.happened.append(ready)
+        """Let what belongs to a row go its way; the events that cut its blocks."""
+        self.touched.ready(position, numbers, self.kept)
+        ready = self.happened.ready(position, numbers, self.kept)
         cuts = ready[np.isin(ready[:, 2] & np.uint64(0xFF), FAULT_KINDS)]
         return Faults(cuts[:, 0].astype(np.int64), cuts[:, 2] >> np.uint64(8), cuts[:, 5] + cuts[:, 7])
 
@@ -184,13 +168,11 @@ class Writer:
             self.parts.add("code", pl.DataFrame([pl.Series(name, column, dtype=kind) for name, kind, column
                                                  in zip(names, types, columns, strict=True)]), self.code[0][6])
         self.code.clear()
-        if self.happened:
-            words = np.concatenate(self.happened)
-            self.happened.clear()
-            if self.parts.meta.get("gated"):
-                words = words[self.kept.events(words[:, 0])]
-            if len(words):
-                self.parts.add("events", events_frame(words, self.names), int(words[0, 0]))
+        gated = self.kept if self.parts.meta.get("gated") else None
+        if (words := self.happened.take(gated)) is not None:
+            self.parts.add("events", events_frame(words, self.names), int(words[0, 0]))
+        if (words := self.touched.take(gated)) is not None:
+            self.parts.add("accesses", accesses_frame(words), int(words[0, 0]))
 
     def serve(self, source: IO[bytes]) -> None:
         """Until the recorder says that it is done, or is gone."""
@@ -211,7 +193,7 @@ class Writer:
                 self.flush()
                 self.parts.tell()
         self.rest()
-        if self.waiting:
+        if self.happened.waits or self.touched.waits:
             self.row(self.end, np.empty(0, np.uint32))
         self.flush()
         self.parts.tell()
@@ -219,8 +201,9 @@ class Writer:
     def _message(self, letter: bytes, segment: int, position: int, data: bytes) -> None:
         if letter == layout.DEFINITIONS:
             self.definitions(data, position)
-        elif letter == layout.EVENTS:
-            self.events(data, position)
+        elif letter in (layout.EVENTS, layout.ACCESSES):
+            stream = self.happened if letter == layout.EVENTS else self.touched
+            stream.add(data, position, self.holding and self.level != "events")
         elif letter == layout.NAMES:
             self.names.append(data.decode())
         elif letter == layout.GATE:

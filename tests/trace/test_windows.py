@@ -50,7 +50,7 @@ def whole(tmp_path_factory):
     return ran(tmp_path_factory.mktemp("trace") / "t", level="insns")
 
 
-@pytest.mark.parametrize("level", [level for level in LEVELS if level != "memory"])
+@pytest.mark.parametrize("level", LEVELS)
 def test_the_run_is_the_same_with_every_level_and_with_none(level, tmp_path, whole):
     run, trace = ran(tmp_path / "t", level=level)
     assert run == ran()[0] == whole[0]

@@ -21,6 +21,7 @@ from emu.engine import EngineError
 WANTED = "unicorn 2.1.4 for x86-64 Linux (pip install unicorn==2.1.4)"
 BUILD_ID = "44285d3e80527122e9e361928189385906ec813e"
 BUILD_NOTE = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0"     # ELF note header: name 4, description 20 bytes, NT_GNU_BUILD_ID
+STATIC = {"load_helper": -0x1D180}  # functions that are not exported, from tb_gen_code on
 HEAD = 1 << 16                      # bytes of the file in which the note lies
 
 
@@ -42,7 +43,9 @@ NAME = f"unicorn {getattr(unicorn, '__version__', '?')}, build {LOADED}"
 
 @functools.cache
 def symbol(name: str) -> int:
-    """The address of an exported function."""
+    """The address of an exported function, or of one that we know in this build."""
+    if name in STATIC and KNOWN:
+        return symbol("tb_gen_code_x86_64") + STATIC[name]
     try:
         return ctypes.cast(getattr(uclib, name), ctypes.c_void_p).value or 0
     except AttributeError:
@@ -51,7 +54,7 @@ def symbol(name: str) -> int:
 
 def exported(name: str) -> bool:
     """Whether this build has a function."""
-    return hasattr(uclib, name)
+    return hasattr(uclib, name) or (KNOWN and name in STATIC)
 
 
 def read_u64(address: int) -> int:

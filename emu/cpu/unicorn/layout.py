@@ -56,7 +56,7 @@ JUMP_CACHE = -0x8918            # CPUState.tb_jmp_cache, 4096 pointers
 TLB = -0x40                     # per MMU index: mask, table; entries of 64 bytes
 TLB_WRITE, TLB_CODE, TLB_PADDR, TLB_ADDEND = 8, 16, 24, 32
 TLB_MASK = 255 << 6             # of a new one: its last entry
-TLB_NOTDIRTY, TLB_MMIO, TLB_INVALID, TLB_DISCARD_WRITE = 0x400, 0x200, 0x800, 0x40
+TLB_NOTDIRTY, TLB_MMIO, TLB_INVALID, TLB_DISCARD_WRITE, TLB_WATCHPOINT = 0x400, 0x200, 0x800, 0x40, 0x100
 
 # TranslationBlock
 TB_PC, TB_CS_BASE, TB_FLAGS, TB_SIZE, TB_CFLAGS = 0, 8, 0x10, 0x14, 0x18

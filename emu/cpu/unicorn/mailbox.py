@@ -37,6 +37,8 @@ ERROR, RAISED = 0x798, 0x7B0            # what a function of Python has raised (
 # recorder.py and fast/record.py.  RECORD: whether blocks leave their numbers; EVENT: whether events are kept
 RECORD, NUMBER, RECORDED, LAST_BLOCK, STUBS, STUB_AT = 0x200, 0x208, 0x210, 0x218, 0x220, 0x228
 DEFINE_AT, DEFINE_END, EVENT, EVENT_AT, EVENT_END, DRAIN = 0x230, 0x238, 0x240, 0x248, 0x250, 0x258
+# accesses.py; MARK: what marks the TLB's entries while accesses are recorded
+MARK, ACCESS_START, ACCESS_AT, ACCESS_END = 0x260, 0x268, 0x270, 0x278
 # recent.py.  The slots; how many exceptions and interrupts there were; who watches, and a bit for each vector for him
 RECENT, RAISES, TAKEN, WATCH, WATCHED = 0x2A0, 0x2A8, 0x2B0, 0x2B8, 0x2C0
 MATCHED = 0x100                 # two counters for each rewriter of blocks: blocks rewritten, blocks left

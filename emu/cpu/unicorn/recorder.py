@@ -17,11 +17,11 @@ import mmap
 import struct
 from collections.abc import Callable
 
-from emu.cpu.unicorn import library
+from emu.cpu.unicorn import accesses, library
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.code import Code
 from emu.cpu.unicorn.fast.record import LARGEST
-from emu.cpu.unicorn.layout import TCG_EPILOGUE, TRACE_AT, UC_TCG, read_u64, write_u64
+from emu.cpu.unicorn.layout import CPU_ENV, TCG_EPILOGUE, TLB_WATCHPOINT, TRACE_AT, UC_TCG, read_u64, symbol, write_u64
 from emu.cpu.unicorn.memory import host_address
 from emu.cpu.unicorn.room import hold, room
 from emu.engine import EngineError, Sink
@@ -31,6 +31,7 @@ DEFINITIONS = 1 << 20
 EVENTS, EVENT = 1 << 14, 64     # events, and the bytes of one
 _EVENT = struct.Struct("<8Q")
 _ALL = (1 << 64) - 1
+ACCESSES = 1 << 17
 NUMBER = 4                      # bytes of a block's number
 MARGIN = 4096                   # numbers: blocks that run on credit
 
@@ -86,12 +87,32 @@ class Recorder:
         words[m.LAST_BLOCK >> 3] = words[m.NUMBER >> 3] = 0
         self._take()
         words[m.RECORD >> 3] = words[m.EVENT >> 3] = 1
+        if sink.memory:
+            self._watch()
         self.on = True
+
+    def _watch(self) -> None:
+        """Have accesses to memory recorded."""
+        accesses.PATCHES.acquire()
+        self._ring = mmap.mmap(-1, ACCESSES * accesses.ACCESS, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        words, start = self._words, host_address(self._ring)
+        words[m.ACCESS_START >> 3] = words[m.ACCESS_AT >> 3] = start
+        words[m.ACCESS_END >> 3] = start + ACCESSES * accesses.ACCESS
+        words[m.MARK >> 3] = TLB_WATCHPOINT
+        library.VOID(symbol("tlb_flush_x86_64"))(self._env - CPU_ENV)
+
+    def _unwatch(self) -> None:
+        self._words[m.MARK >> 3] = self._words[m.ACCESS_AT >> 3] = 0
+        library.VOID(symbol("tlb_flush_x86_64"))(self._env - CPU_ENV)
+        accesses.PATCHES.release()
+        self._ring.close()
 
     def _stop(self) -> None:
         """Give out everything; the stubs go when no block leads to them any more."""
         self.drain(True)
         self.on = False
+        if self._words[m.MARK >> 3]:
+            self._unwatch()
         self._words[m.RECORD >> 3] = self._words[m.EVENT >> 3] = 0
         write_u64(self._env + TRACE_AT, 0)
         self._flush()
@@ -140,14 +161,14 @@ class Recorder:
     def _full(self) -> int:
         self._definitions_out()
         self._events_out()
+        self._accesses_out()
         return 0
 
     def drain(self, all_of_it: bool = False) -> None:
         """Give the sink what there is; numbers only when a segment is full, or `all_of_it`."""
         if not self.on:
             return
-        self._definitions_out()
-        self._events_out()
+        self._full()
         at = read_u64(self._env + TRACE_AT)
         if all_of_it and at > self._first:
             count = (at - self._first) // NUMBER
@@ -163,6 +184,13 @@ class Recorder:
             self._sink.definitions(bytes(self._view[:end - start]), self._first, self.position, stubs < before)
             self._stub_at = stubs
             words[m.DEFINE_AT >> 3] = start
+
+    def _accesses_out(self) -> None:
+        words = self._words
+        start, end = words[m.ACCESS_START >> 3], words[m.ACCESS_AT >> 3]
+        if end > start and words[m.MARK >> 3]:
+            self._sink.accesses(self._ring[:end - start], self._first, self.position)
+            words[m.ACCESS_AT >> 3] = start
 
     def _events_out(self) -> None:
         words, start = self._words, self._events

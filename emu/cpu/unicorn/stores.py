@@ -46,13 +46,19 @@ def fill_tlb(original: int, memory: int, pages: int, code_map: int, rom_map: int
     of our memory is NOTDIRTY only while it holds translated code (`code_map`, a bit a page), whatever address it is seen
     at; a page in `rom_map` drops its writes.  An entry that cannot be executed gets the code address -2: as invalid as -1,
     but notdirty_write then leaves the entry alone.  With `epochs`, the word of each page whose stores have become fast is
-    set to the word at `epoch`: see fast/pages.py.
+    set to the word at `epoch`: see fast/pages.py.  While accesses are recorded, each entry is marked: see accesses.py.
     """
     note = f"""
         mov r9, {epoch:#x}
         mov eax, [r9]
         mov r9, {epochs:#x}
         mov [r9 + r8*4], eax
+    """ if epochs else ""
+    watch = f"""
+        mov rax, [rbx + {CPU_OPAQUE:#x}]
+        mov rax, [rax + {m.MARK:#x}]
+        or [rcx], rax
+        or [rcx + {TLB_WRITE:#x}], rax
     """ if epochs else ""
     return f"""
         push rbx
@@ -124,6 +130,7 @@ def fill_tlb(original: int, memory: int, pages: int, code_map: int, rom_map: int
     rom:
         or qword ptr [rcx + {TLB_WRITE:#x}], {TLB_DISCARD_WRITE:#x}
     filled:
+        {watch}
         mov eax, 0x1
     done:
         pop r15
