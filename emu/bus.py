@@ -10,13 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from emu.device import VALUE, Device, Native, Reg, Window
 
 Reader = Callable[[], int]
 Writer = Callable[[int], None]
 Observer = Callable[[str, int, int, str], Callable[[int], None]]
+
+
+class Meter(Protocol):
+    """Who measures what accesses cost: see emu.debug.ledger."""
+
+    def function(self, access: str, name: str, function: Callable[..., Any]) -> Callable[..., Any]: ...
+    def native(self, size: int, name: str, native: Native) -> Native: ...
+
 
 CACHED = 1 << 16            # entries; a guest that scans an address space must not fill the host's memory
 
@@ -61,11 +69,17 @@ class Bus:
         self.told: set[tuple[str, int]] = set()
         self.on_rewire: list[Callable[[], None]] = []
         self.observer: Observer | None = None
+        self.meter: Meter | None = None
 
     def observe(self, observer: Observer | None) -> None:
         """Ask `observer(access, address, size, name)` for a function that is told the value of each such access, from the
         next one on.  While there is one, all accesses are served here."""
         self.observer = observer
+        self.rewire()
+
+    def measure(self, meter: Meter | None) -> None:
+        """Let `meter` wrap every function that serves an access, from the next one on; what is native stays so."""
+        self.meter = meter
         self.rewire()
 
     def named(self, address: int, size: int, access: str) -> str:
@@ -133,6 +147,12 @@ class Bus:
 
     def native(self, address: int, size: int, access: str) -> Native | None:
         """What an engine may do by itself at an access, from its first one on until `on_rewire`."""
+        native = self._native(address, size, access)
+        if native is None or self.meter is None:
+            return native
+        return self.meter.native(size, self.named(address, size, access), native)
+
+    def _native(self, address: int, size: int, access: str) -> Native | None:
         if self.observer is not None:
             return None
         whole = self._whole(address, size, access)
@@ -192,6 +212,8 @@ class Bus:
 
     def _read(self, address: int, size: int) -> Reader:
         reader = self._reader(address, size)
+        if self.meter is not None:
+            reader = self.meter.function("r", self.named(address, size, "r"), reader)
         if self.observer is None:
             return reader
         tell = self.observer("r", address, size, self.named(address, size, "r"))
@@ -205,6 +227,8 @@ class Bus:
 
     def _write(self, address: int, size: int) -> Writer:
         writer = self._writer(address, size)
+        if self.meter is not None:
+            writer = self.meter.function("w", self.named(address, size, "w"), writer)
         if self.observer is None:
             return writer
         tell = self.observer("w", address, size, self.named(address, size, "w"))

@@ -12,8 +12,9 @@ from typing import Any
 from emu import x86
 from emu.boards.board import Board
 from emu.cli.recording import read_symbols
-from emu.debug import words
+from emu.debug import ledger, words
 from emu.debug.explain import LIMITS, Explanation, explain
+from emu.debug.ledger import Ledger
 from emu.debug.watch import Watcher
 from emu.host.terminal import say
 from emu.trace.layout import BadTrace, TraceError
@@ -29,6 +30,8 @@ class Answers:
         self.end: Explanation | None = None
         self.watcher = Watcher(machine, options.explain or (), self._tell, self.symbol)
         self.poll = self.watcher.poll
+        self.ledger = Ledger(machine) if options.ledger else None
+        self._measured: dict[str, Any] | None = None
 
     @functools.cached_property
     def _symbols(self) -> Any:
@@ -46,6 +49,8 @@ class Answers:
 
     def ended(self, stop: str) -> dict[str, Any] | None:
         """The run has ended: explain it if the guest died, or does not live; the facts."""
+        if self.ledger is not None:
+            self._measured = self.ledger.facts(self.symbol)
         self.watcher.close()
         self.watcher.flush(last=stop == "shutdown")
         if stop in DEATHS or stop in LIMITS:
@@ -70,10 +75,14 @@ class Answers:
         if self.watcher.explanations:
             out["faults_explained"] = [explanation.facts for explanation in self.watcher.explanations]
             out["faults_unexplained"] = self.watcher.unexplained
+        if self._measured is not None:
+            out["ledger"] = self._measured
         return out
 
     def complete(self) -> None:
         """A trace has been written: it knows the last instructions."""
+        if self.ledger is not None:                     # which was there before the recording, and goes after it
+            self.ledger.close()
         if self.end is None or self.options.trace is None:
             return
         from emu.debug.fromtrace import complete
@@ -83,6 +92,8 @@ class Answers:
 
     def tell(self) -> None:
         """At the very end; of a guest that halts as its exit there is nothing to say that the last line has not said."""
+        if self._measured is not None:
+            self._say(ledger.told(self._measured))
         if self.end is None:
             return
         if self.options.verbose:

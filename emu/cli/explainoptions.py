@@ -28,6 +28,8 @@ def add_answers(boot: argparse.ArgumentParser) -> None:
     why.add_argument("--explain", type=vector, action="append", metavar="VECTOR",
                      help="explain each exception of this vector as it happens, as 14 or #PF; may be repeated.  A fault that "
                           "has no handler, and the guest's death, are explained in any case")
+    why.add_argument("--ledger", action="store_true",
+                     help="measure what the ways out of the guest's code cost, by device and by guest function")
 
 
 def add_explain(commands: Any, text: Callable[[str], str]) -> None:
