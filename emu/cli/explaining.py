@@ -13,7 +13,7 @@ from emu import x86
 from emu.boards.board import Board
 from emu.cli.recording import read_symbols
 from emu.debug import ledger, words
-from emu.debug.explain import LIMITS, Explanation, explain
+from emu.debug.explain import LIMITS, Explanation, explain, nameless
 from emu.debug.ledger import Ledger
 from emu.debug.watch import Watcher
 from emu.host.terminal import say
@@ -108,7 +108,8 @@ def command(options: argparse.Namespace) -> int:
     from emu.trace.reader import Trace
 
     trace = Trace(options.directory)
-    symbol = read_symbols(options.symbols).name if options.symbols is not None else lambda address: None
+    known = trace.symbols if options.symbols is None else read_symbols(options.symbols)
+    symbol = nameless if known is None else known.name
     kept = trace.meta.get("explanation")
     facts = complete(kept or {}, trace, symbol)
     if options.json:

@@ -69,9 +69,9 @@ def _text(instruction: Instruction) -> str:
 def arrived(state: State) -> str:
     """How the processor came to an address that cannot be run: what the stack gives away."""
     rip, width = state.registers["rip"], state.width
-    popped = state.number(state.stack - width, width)
-    if popped == rip:
-        return f"a return took this address from the stack, at {state.stack - width:#x}"
+    taken = protection.slot(state)
+    if taken is not None:
+        return f"a return took this address from the stack, at {taken[1]:#x}"
     back = state.number(state.stack, width)
     if back is not None:
         for length in (2, 3, 4, 5, 6, 7):
@@ -100,6 +100,7 @@ def _page_fault(state: State, vector: int, error: int, instruction: Instruction)
         how = arrived(state)
         steps += [how] if how else []
         problem = "jump-to-nowhere" if walk["problem"] == "not-present" else problem
+        place = protection.slot(state)
         words = f"the processor went to {address:#x} for code, and {why}" + (f"; {how}" if how else "")
     elif operand is not None and operand.get("registers"):
         used = ", ".join(f"{name.upper()} = {value:#x}" for name, value in operand["registers"].items())

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from emu.debug.explain import Name, nameless
+from emu.debug.instruction import stores_of
 from emu.trace.code import ADDRESS, Block, disassemble
 from emu.trace.reader import Trace
 
@@ -18,8 +19,12 @@ LEAVES = "iret", "iretd", "iretq"
 
 
 def complete(facts: dict[str, Any], trace: Trace, symbol: Name = nameless) -> dict[str, Any]:
-    """The same facts with `last`, the last instructions, and `calls`, from the outermost call that the window shows on."""
-    return {**facts, "last": last(trace, symbol), "calls": calls(trace, symbol)}
+    """The same facts with `last`, the last instructions, `calls`, from the outermost call that the window shows on, and
+    `writers`, if the trace knows accesses to memory."""
+    out = {**facts, "last": last(trace, symbol), "calls": calls(trace, symbol)}
+    if trace.meta.get("level") == "memory":
+        out["writers"] = [writer(trace, *place, symbol) for place in places(facts)]
+    return out
 
 
 def last(trace: Trace, symbol: Name = nameless, count: int = LAST) -> list[dict[str, Any]]:
@@ -80,3 +85,52 @@ def _unwind(stack: list[dict[str, Any]], to: int) -> None:
             return
         if stack[i]["back"] is None:
             return
+
+
+# -- who wrote it
+
+def places(facts: dict[str, Any]) -> list[tuple[str, int, int]]:
+    """(name, linear address, size) of what the explanation found bad; a page table's entry where linear is physical."""
+    out: dict[tuple[int, int], str] = {}
+    for fault in facts.get("faults", ()):
+        for part in (fault, fault.get("delivery", {})):
+            if part.get("place"):
+                what, linear, size = part["place"]
+                out.setdefault((linear, size), what)
+        for part in (fault.get("cause", {}), fault.get("delivery", {})):
+            walk = part.get("walk")
+            if walk and walk["entries"] and walk["problem"]:
+                entry = walk["entries"][-1]
+                out.setdefault((entry["address"], 4 if walk["mode"] == "32-bit" else 8), f"{entry['level']} {entry['index']}")
+    return [(what, *place) for place, what in out.items()]
+
+
+def writer(trace: Trace, what: str, linear: int, size: int, symbol: Name = nameless) -> dict[str, Any]:
+    """The last store to [linear, linear + size): {"what", "linear", "size", "position", "value", "address", "text"}.
+
+    `position` is None if there was none.  `address` is that of the instruction, if the block has as many stores as were
+    recorded of it, and otherwise that of the block, with no text.
+    """
+    out: dict[str, Any] = {"what": what, "linear": linear, "size": size, "position": None}
+    for frame in trace.frames("accesses"):
+        hits = frame.with_row_index().filter(pl.col("write") & (pl.col("address") < linear + size)
+                                             & (pl.col("address") + pl.col("size") > linear))
+        if not len(hits):
+            continue
+        index, position, address, length, _, value = hits.row(len(hits) - 1)
+        stores = frame.with_row_index().filter(pl.col("write") & (pl.col("position") == position))["index"].to_list()
+        out |= {"position": position - 1, "value": value, "stored_at": address, "stored_size": length,
+                **_storing(trace, position - 1, stores.index(index), len(stores), symbol)}
+    return out
+
+
+def _storing(trace: Trace, position: int, which: int, of: int, symbol: Name) -> dict[str, Any]:
+    numbers = trace.blocks(position, 1)
+    if not len(numbers):
+        return {"address": None, "text": "", "symbol": None}
+    block = trace.code[int(numbers[0])]
+    stores = stores_of(block.code, block.pc, block.bits)
+    if len(stores) != of:
+        return {"address": block.pc, "text": "", "symbol": symbol(block.pc)}
+    address, text = stores[which]
+    return {"address": address & ADDRESS, "text": text, "symbol": symbol(address & ADDRESS)}

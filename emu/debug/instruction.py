@@ -9,7 +9,7 @@ from typing import Any
 from emu.debug.state import ADDRESS, State
 
 LONGEST = 15
-REGISTER, IMMEDIATE = 1, 2     # types of operands: capstone's X86_OP_REG, X86_OP_IMM
+REGISTER, IMMEDIATE, MEMORY = 1, 2, 3   # types of operands: capstone's X86_OP_REG, X86_OP_IMM, X86_OP_MEM
 STACK_WRITES = "push", "call", "pushfd", "pushfq", "pushf", "pushal", "pushaw", "enter", "lcall"
 STACK_READS = "pop", "ret", "retf", "retfq", "iret", "iretd", "iretq", "leave", "popf", "popfd", "popfq", "popal", "popaw"
 _NAMES = {"eax": "rax", "ecx": "rcx", "edx": "rdx", "ebx": "rbx", "esp": "rsp", "ebp": "rbp", "esi": "rsi", "edi": "rdi"}
@@ -53,6 +53,16 @@ def at(state: State, linear: int | None = None) -> Instruction:
     elif out.name in STACK_READS:
         offset = state.registers["rbp"] if out.name == "leave" else state.registers["rsp"]
         out.operands.append(_memory(state, "stack", "ss", offset, width, "read"))
+    return out
+
+
+def stores_of(code: bytes, linear: int, bits: int) -> list[tuple[int, str]]:
+    """(linear address, text) of each instruction of `code` that stores to memory once, in order."""
+    out = []
+    for found in _capstone(bits).disasm(code, linear):
+        name = found.mnemonic.split()[-1]
+        if name in STACK_WRITES or any(operand.type == MEMORY and operand.access & 2 for operand in found.operands):
+            out.append((found.address, f"{found.mnemonic} {found.op_str}".strip()))
     return out
 
 

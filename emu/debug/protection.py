@@ -10,7 +10,8 @@ from emu.debug.descriptors import Lookup, check_code, check_load
 from emu.debug.instruction import Instruction
 from emu.debug.state import ADDRESS, State
 
-Found = tuple[str, str, list[str]] | None
+Place = tuple[str, int, int]                    # see causes.Cause
+Found = tuple[str, str, list[str]] | tuple[str, str, list[str], None, Place | None] | None
 PRIVILEGED = {"hlt", "lgdt", "lidt", "lldt", "ltr", "lmsw", "clts", "invd", "wbinvd", "invlpg", "rdmsr", "wrmsr", "sysexit",
               "sysret", "rdpmc", "swapgs"}
 PORTS = {"in", "out", "insb", "insw", "insd", "outsb", "outsw", "outsd"}
@@ -71,6 +72,12 @@ def _ring(state: State, cpl: int) -> State:
     return replace(state, cpl=cpl)
 
 
+def slot(state: State) -> Place | None:
+    """Where RIP lay on the stack, if a return has just taken it from there."""
+    at = state.stack - state.width
+    return ("the return address", at, state.width) if state.number(at, state.width) == state.registers["rip"] else None
+
+
 # -- the checks, in order
 
 def rip(state: State, instruction: Instruction) -> Found:
@@ -79,7 +86,7 @@ def rip(state: State, instruction: Instruction) -> Found:
     value = state.registers["rip"]
     if state.bits == 64 and not canonical(value):
         how = arrived(state) or "a jump or a return has loaded it"
-        return "not-canonical", f"RIP = {value:#x} is not canonical: {how}", []
+        return "not-canonical", f"RIP = {value:#x} is not canonical: {how}", [], None, slot(state)
     if state.bits < 64 and value > state.segments["cs"].limit:
         cs = state.segments["cs"]
         return "code-limit", f"EIP = {value:#x} lies beyond the limit {cs.limit:#x} of CS = {cs.selector:04X}h", []

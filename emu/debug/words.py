@@ -200,7 +200,17 @@ def _stack(found: list[dict[str, Any]]) -> str:
 def from_trace(facts: dict[str, Any]) -> list[str]:
     """What a trace has added: the last instructions, and the calls that had not returned."""
     calls = facts.get("calls")
-    return [_last(facts)] + ([_calls(calls)] if calls else [])
+    return [_last(facts)] + ([_calls(calls)] if calls else []) + [_writer(writer) for writer in facts.get("writers", ())]
+
+
+def _writer(found: dict[str, Any]) -> str:
+    what = f"{found['what'][0].upper()}{found['what'][1:]}, at {found['linear']:#x},"
+    if found["position"] is None:
+        return f"{what} was written by no instruction while the trace was recorded."
+    by = f"by `{found['text']}` at" if found["text"] else "in the block at"
+    return (f"{what} was written last {by} {found['address'] or 0:#x}{_named(found['symbol'])}, as block "
+            f"{found['position']:,} ran: "
+            f"{found['stored_size']} bytes at {found['stored_at']:#x}, the value {found['value']:#x}.")
 
 
 def _calls(found: list[dict[str, Any]]) -> str:

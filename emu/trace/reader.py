@@ -150,6 +150,10 @@ class Trace:
         pieces = [self._code.expand(numbers, lengths) for _, numbers, lengths in self.runs(first, count)]
         return np.concatenate(pieces) if pieces else np.empty(0, np.uint64)
 
+    def frames(self, kind: str) -> Iterator[pl.DataFrame]:
+        """The rows of a level part by part."""
+        return self._frames(kind)
+
     def rows(self, kind: str) -> pl.DataFrame:
         """All rows of a level: `insns`, `accesses`."""
         frames = list(self._frames(kind))

@@ -114,3 +114,32 @@ def test_a_loop_of_faults_is_said_while_it_runs_and_at_the_end(kernel, capfd):
     assert boot(kernel("fault_loop"), "--timeout", 0.1) == 4
     lines = capfd.readouterr().err.splitlines()
     assert [line.startswith("emu: an endless loop of faults") for line in lines] == [True, False, False, True, False]
+
+
+WROTE = {       # who has planted the bug: kernel -> (what, the instruction, the value)
+    "bad_tss": ("SS0:ESP0 of the TSS", "mov dword ptr [0x100bf0], 0x23", 0x23),
+    "missing_gate": ("IDT entry 06h", "mov dword ptr [0x1006d4], eax", 0),
+    "page_hole": ("PTE 837", "mov dword ptr [0x201d14], 0", 0),
+    "canonical": ("the return address", "mov qword ptr [rsp], rax", 0x4142434445464748),
+}
+
+
+@pytest.mark.parametrize("name", WROTE)
+def test_a_trace_of_memory_knows_who_wrote_what_was_bad(name, kernel, tmp_path, capfd):
+    path = tmp_path / "trace"
+    assert boot(kernel(name), "--trace", path, "--trace-level", "memory") == 3
+    capfd.readouterr()
+    assert main(["explain", str(path), "--json"]) == 0
+    writers = {writer["what"]: writer for writer in json.loads(capfd.readouterr().out)["writers"]}
+    what, text, value = WROTE[name]
+    assert (writers[what]["text"], writers[what]["value"]) == (text, value)
+    assert image(name)[writers[what]["address"] - 0x100000] in b"\xC7\xA3\x48"         # MOV to memory
+    assert main(["explain", str(path)]) == 0
+    assert f"was written last by `{text}`" in capfd.readouterr().out
+
+
+def test_what_nobody_wrote_is_said(kernel, tmp_path, capfd):
+    boot(kernel("sysenter"), "--trace", tmp_path / "t", "--trace-level", "memory")
+    capfd.readouterr()
+    assert main(["explain", str(tmp_path / "t")]) == 0
+    assert "IDT entry 0Dh, at 0x68, was written by no instruction" in capfd.readouterr().out
