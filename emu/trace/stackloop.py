@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 CALL, RETURN = 1, 2
-ENTRY, LOADS, USER = 1, 2, 4          # of a block: a function begins there; it loads the stack pointer; ring 3
+ENTRY, LOADS = 1, 2                   # of a block: a function begins there; it loads the stack pointer from memory
 LOOK = 64
 
 
@@ -50,14 +50,20 @@ def compiled(jit: Callable[..., Any], child: Any, find: Any, fresh: Any) -> Call
 
     def walk(numbers: Any, position: int, names: Any, kinds: Any, marks: Any, begins: Any, behind: Any, when: Any, backs: Any,
              node: Any, back: Any, depth: Any, used: Any, parent: Any, function: Any, blocks: Any, first: Any, after: Any,
-             scalars: Any) -> bool:
-        """Follow one part; True when there is no room for a node.  Level 0 of a stack is where its task began."""
-        stack, kind, came, ghost, switching, event = scalars[1], scalars[2], scalars[3], scalars[4], scalars[5], 0
+             scalars: Any, last: Any) -> bool:
+        """Follow one part; True when there is no room for a node.  Level 0 of a stack is where its task began.
+
+        Addresses stay u64: with a signed number beside them, numba makes them floating-point.
+        """
+        stack, kind, ghost, switching, event = scalars[1], scalars[2], scalars[3], scalars[4], 0
+        came, before = last[0], scalars[5]
         most = back.shape[1] - 1
         for index in range(len(numbers)):
             number = numbers[index]
             name, here = names[number], begins[number]
             pushed = False
+            cut = event < len(when) and when[event] <= position + index
+            target = backs[event] if cut else here          # where the last block led to, before a handler came
             if kind == RETURN:
                 if switching:                           # what is left stays as it is; a copy goes on, to learn whose it is
                     copy = fresh(depth, used, stack)
@@ -66,20 +72,20 @@ def compiled(jit: Callable[..., Any], child: Any, find: Any, fresh: Any) -> Call
                     depth[copy] = depth[stack]
                     used[stack] = position + index
                     stack = ghost = copy
-                left = find(stack, here, LOOK, back, depth)
+                left = find(stack, target, LOOK, back, depth)
                 if left < 0:
                     best, level = -1, -1
                     for other in range(len(depth)):
                         if other != stack and used[other] > 0:
-                            found = find(other, here, LOOK, back, depth)
+                            found = find(other, target, LOOK, back, depth)
                             if found >= 0 and (best < 0 or used[other] > used[best]):
                                 best, level = other, found
                     if best >= 0:
                         if stack == ghost:
                             used[stack] = 0
                         stack, left, ghost = best, level, -1
-                    elif marks[number] & ENTRY and not switching and depth[stack] > 1:
-                        left = depth[stack] - 1         # a retpoline: CALL, its return address replaced, RET
+                    elif (cut or name == before) and not switching:
+                        left = depth[stack]             # the end of a CALL within a function
                     else:
                         if stack == ghost:
                             used[stack] = 0
@@ -87,7 +93,7 @@ def compiled(jit: Callable[..., Any], child: Any, find: Any, fresh: Any) -> Call
                         node[stack, 0] = 0
                 depth[stack] = max(left, 1)
                 switching = 0
-            elif kind == CALL and depth[stack] < most:
+            elif kind == CALL and depth[stack] < most and (cut or marks[number] & ENTRY or name != before):
                 back[stack, depth[stack]] = came
                 depth[stack] += 1
                 pushed = True
@@ -106,12 +112,14 @@ def compiled(jit: Callable[..., Any], child: Any, find: Any, fresh: Any) -> Call
                 if now < 0:
                     return True
                 node[stack, top] = now
+            before = name                               # a CALL within a function asks for its own address, no more
             blocks[now] += 1
             used[stack] = position + index + 1
             kind, came = kinds[number], behind[number]
             if marks[number] & LOADS:
                 switching = 1
-        scalars[1], scalars[2], scalars[3], scalars[4], scalars[5] = stack, kind, came, ghost, switching
+        scalars[1], scalars[2], scalars[3], scalars[4], scalars[5] = stack, kind, ghost, switching, before
+        last[0] = came
         return False
 
     return jit(walk)            # type: ignore[no-any-return]

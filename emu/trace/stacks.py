@@ -30,6 +30,7 @@ STACKS, DEPTH, NODES = 256, 512, 1 << 20
 CALLS = ("call", "syscall", "sysenter", "lcall")
 RETURNS = ("ret", "retf", "iret", "iretd", "iretq", "sysret", "sysretq", "sysexit", "sysexitq")
 USER, UNKNOWN = "[user]", "[unknown]"
+_REPLACED = re.compile(r"mov \w+ ptr \[[re]sp\], ")
 _LOAD, _EXCHANGE = re.compile(r"[re]?sp, .*\["), re.compile(r"^[re]?sp, .*\[|\], [re]?sp$")
 
 
@@ -90,14 +91,17 @@ def _tables(trace: Trace, symbols: Symbols) -> tuple[list[str], tuple[Numbers, .
             names.append(name)
         instructions = Trace.disassemble(block)
         kind[number] = _ending(instructions)
-        marks[number] = (stackloop.ENTRY * (found is not None and found[1] == 0) | stackloop.USER * (block.cpl == 3)
+        marks[number] = (stackloop.ENTRY * (found is not None and found[1] == 0)
                          | stackloop.LOADS * (block.cpl == 0 and _switches(instructions)))
         begins[number], behind[number] = block.pc, block.pc + block.size & (1 << 64) - 1
     return names, (function, kind, marks, begins, behind)
 
 
 def _ending(instructions: list[tuple[int, int, str, str]]) -> int:
+    """How a block ends; a RET behind a store to where its address lies is a jump (a retpoline)."""
     word = instructions[-1][2].split()[-1] if instructions else ""
+    if word == "ret" and len(instructions) > 1 and _REPLACED.match(" ".join(instructions[-2][2:])):
+        return 0
     return stackloop.CALL if word in CALLS else stackloop.RETURN if word in RETURNS else 0
 
 
@@ -128,11 +132,12 @@ class _State:
         self.parent, self.function = np.zeros(NODES, np.int32), np.zeros(NODES, np.int32)
         self.blocks = np.zeros(NODES, np.int64)
         self.first, self.next = np.zeros(NODES, np.int32), np.zeros(NODES, np.int32)     # children as lists
-        self.scalars = np.array([1, 0, 0, 0, -1, 0], np.int64)      # nodes, stack, ending and behind of the last block, ...
+        self.scalars = np.array([1, 0, 0, -1, 0, -1], np.int64)     # nodes, stack, the last block's ending, ghost, switching, function
+        self.last = np.zeros(1, np.uint64)                          # what is behind the last block
 
     def arrays(self) -> tuple[Numbers, ...]:
         return (self.node, self.back, self.depth, self.used, self.parent, self.function, self.blocks, self.first, self.next,
-                self.scalars)
+                self.scalars, self.last)
 
 
 @functools.cache
