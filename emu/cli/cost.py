@@ -5,15 +5,86 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
+from typing import Any
 
 from emu.cli.costoptions import FULL, QUICK
 from emu.cli.options import UsageError
+from emu.host.files import replacing
 from emu.host.progress import ProgressLine
 
 
 def cost(options: argparse.Namespace) -> int:
     """The command.  Raises UsageError."""
-    from emu.cost import measure, table
+    if options.action == "explain":
+        from emu.cost import explain
+        print(explain.explain(_record(options.record) if options.record else None))
+        return 0
+    if options.action == "kernel":
+        from emu.cost import kernelview
+        print(kernelview.show())
+        return 0
+    if options.action == "check":
+        return _check(_record(options.record))
+    kind = ""
+    if options.plot:
+        kind = Path(options.plot).suffix[1:].lower()
+        if kind not in ("png", "svg"):
+            raise UsageError(f"--plot {options.plot}: its name ends in .png or .svg")
+    record = _record(options.show) if options.show else _measure(options)
+    _write(options, record, kind)
+    print(json.dumps(record, indent=1) if options.json else _text(record))
+    return 0
+
+
+def _text(record: Any) -> str:
+    from emu.cost import table
+    return table.table(record)
+
+
+def _write(options: argparse.Namespace, record: Any, kind: str) -> None:
+    for path in (options.plot, options.html):
+        if path:
+            data = _drawn(record, kind) if path is options.plot else _page(record)
+            try:
+                with replacing(Path(path)) as file:
+                    file.write(data)
+            except OSError as error:
+                raise UsageError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def _drawn(record: Any, kind: str) -> bytes:
+    from emu.cost import plot
+    try:
+        return plot.draw(record, kind)
+    except plot.NoPlot as error:
+        raise UsageError(str(error)) from None
+
+
+def _page(record: Any) -> bytes:
+    from emu.cost import page
+    return page.page(record).encode()
+
+
+def _record(path: str) -> Any:
+    try:
+        record = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is no record of emu cost --json: {error}") from None
+    if not isinstance(record, dict) or record.get("format") != 1:
+        raise UsageError(f"{path} is no record of emu cost --json")
+    return record
+
+
+def _check(record: Any) -> int:
+    from emu.cost import shape
+    verdicts = list(shape.check(record))
+    print("\n".join(map(str, verdicts)))
+    return 1 if any(verdict.kept is False for verdict in verdicts) else 0
+
+
+def _measure(options: argparse.Namespace) -> Any:
+    from emu.cost import measure
     from emu.cost.catalog import FORMS
     from emu.cost.workloads import WORKLOADS
 
@@ -30,6 +101,4 @@ def cost(options: argparse.Namespace) -> int:
         raise UsageError(f"--rounds {rounds}: it is from 1 to 1000")
     forms = [form for form in FORMS if not options.form or form.name in ("native", *options.form)]
     with ProgressLine() as progress:
-        record = measure.measure(forms, list(dict.fromkeys(names)), rounds, progress, " ".join(["emu", *sys.argv[1:]]))
-    print(json.dumps(record, indent=1) if options.json else table.table(record))
-    return 0
+        return measure.measure(forms, list(dict.fromkeys(names)), rounds, progress, " ".join(["emu", *sys.argv[1:]]))

@@ -141,6 +141,8 @@ class Child:
         status = self.child.returncode
         lines = (bytes(self.errors).strip() or text.strip()).decode("utf-8", "replace").splitlines()
         how = f"killed by {signal.Signals(-status).name}" if status is not None and status < 0 else f"status {status}"
+        if self.name == "work" and status is not None and status > 0:
+            how = os.strerror(status)                   # program.asm leaves with the error of its system call
         return f"{how}: {lines[-1][:200]}" if lines else how
 
     def end(self, kill: bool = True, limit: float = 10) -> tuple[float, float]:

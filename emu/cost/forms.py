@@ -11,13 +11,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from emu.cost import programs
-from emu.cost.children import Sample, Session, die_with_parent, once
+from emu.cost.children import FormError, Sample, Session, die_with_parent, once
 from emu.cost.workloads import Workload
 
+EXITS = 51                      # of a guest that says when it began and ended, and its result: a byte each
 LIMIT = 60.0                    # s of one run
 HERE = Path(__file__).parent
-CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWNET, CLONE_NEWCGROUP = (
-    0x20000, 0x4000000, 0x8000000, 0x10000000, 0x40000000, 0x2000000)
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWNET, CLONE_NEWCGROUP, CLONE_NEWPID = (
+    0x20000, 0x4000000, 0x8000000, 0x10000000, 0x40000000, 0x2000000, 0x20000000)
+
+SPACES = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP
+SPAWNS = 20
+
+
+NO_FILES = {"io": "a guest without a system has no file system"}
 
 
 class Missing(Exception):
@@ -69,7 +76,17 @@ class Native(Form):
         return path
 
     def run(self, workload: Workload, rounds: int) -> Sample:
-        return once([str(self.program()), str(workload.number), str(rounds)], LIMIT, own=True)
+        if workload.name == "spawn":
+            return self.spawn(0)
+        return once([str(self.program()), str(workload.number), str(rounds)], LIMIT, own=True, cwd=self.directory)
+
+    def spawn(self, spaces: int) -> Sample:
+        """The mean of SPAWNS, by clone, execve and wait4 in a program that is nothing else."""
+        many = once([str(self.program()), "s", str(SPAWNS), str(spaces)], LIMIT, own=True)
+        if many.result != SPAWNS:
+            raise FormError(f"only {many.result} of {SPAWNS} processes came to their end")
+        cpu, wall = many.whole_cpu / SPAWNS, many.wall / SPAWNS
+        return Sample(0, cpu, wall, 0, 0, cpu, wall, many.peak)
 
 
 class Namespaces(Native):
@@ -77,9 +94,7 @@ class Namespaces(Native):
 
     @staticmethod
     def enter() -> None:
-        flags = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP
-        if os.geteuid():
-            flags |= CLONE_NEWUSER
+        flags = SPACES if os.geteuid() == 0 else SPACES | CLONE_NEWUSER
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.unshare(flags):
             raise OSError(ctypes.get_errno(), f"unshare: {os.strerror(ctypes.get_errno())}")
@@ -97,13 +112,17 @@ class Namespaces(Native):
             raise Missing(f"unshare(2): {os.strerror(status)}; root would provide it, or user name spaces")
 
     def run(self, workload: Workload, rounds: int) -> Sample:
-        return once([str(self.program()), str(workload.number), str(rounds)], LIMIT, own=True, inside=self.enter)
+        if workload.name == "spawn":
+            return self.spawn(CLONE_NEWPID | (SPACES if os.geteuid() == 0 else SPACES | CLONE_NEWUSER))
+        return once([str(self.program()), str(workload.number), str(rounds)], LIMIT, own=True, inside=self.enter,
+                    cwd=self.directory)
 
 
 class Ours(Form):
     """Our machine, in a process of its own that stays between runs."""
 
     kind = "bare"
+    lacks: Mapping[str, str] = NO_FILES
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -163,6 +182,8 @@ class TracedMemory(Traced):
 
 class LinuxGuest(Ours):
     name, what, kind = "emu, Linux guest", "our machine; the same static program inside Debian", "linux"
+    lacks: Mapping[str, str] = {}
+    note = "its io is to files in the guest's memory: the kernel's initial RAM disk has no driver for a disk"
 
     def find(self) -> None:
         from emu.host import fetch
@@ -185,6 +206,7 @@ class Qemu(Form):
     name, what = "QEMU TCG", "QEMU's translator; the bare guest"
     options: tuple[str, ...] = ()
     shares = {"": 1}
+    lacks = NO_FILES
 
     def find(self) -> None:
         self.path = need("qemu-system-x86_64", "qemu-system-x86")
@@ -203,18 +225,20 @@ class QemuIcount(Qemu):
 
 class CPython(Form):
     name, what = "CPython", "an interpreter of byte code"
-    shares = {"": 64, "syscall": 4}
+    shares = {"": 64, "syscall": 4, "io": 4}
     warm = 0
     note = "no warm-up: nothing is compiled while it runs"
 
     def run(self, workload: Workload, rounds: int) -> Sample:
         return once([sys.executable, "-S", "-E", str(HERE / "portable.py"), *map(str, (workload.number, rounds, self.warm))],
-                    LIMIT, own=True)
+                    LIMIT, own=True, cwd=self.directory)
 
 
 class Kvm(Form):
     name, what = "KVM", "the bare guest on the host's own hypervisor; a runner in Python"
     shares: Mapping[str, int] = {"": 1}
+    lacks = NO_FILES
+    exit_seconds = 0.0
     PROBE = 10.0                                # s: what answers no later than this is used
 
     def find(self) -> None:
@@ -228,7 +252,8 @@ class Kvm(Form):
         if said.returncode:
             lines = said.stderr.strip().splitlines()
             raise Missing(lines[-1] if lines else f"/dev/kvm: the probe ended with {said.returncode}")
-        self.note = f"an exit and back, served in Python, takes {int(said.stdout) / 1000:.1f} us"
+        self.exit_seconds = int(said.stdout) / 1e9
+        self.note = f"an exit and back, served in Python, takes {self.exit_seconds * 1e6:.1f} us"
         if not hardware():
             self.shares = {"": 8, "syscall": 256}
             self.note += ("; this host's KVM is emulated (no vmx or svm in /proc/cpuinfo): exits and system calls are slow, "

@@ -189,7 +189,7 @@ def _indirect(code: Code) -> None:
 
 
 def _system(code: Code) -> None:
-    """Java's library has no umask: forms.lacks says so, and this is not called."""
+    """What this form lacks (see languages.py) is not called."""
     code.number(-1)
     code.emit("lreturn", 0xAD)
 
@@ -293,7 +293,8 @@ def methods() -> tuple[ClassFile, dict[str, Method]]:
     for name, code in found.items():
         made.method(STATIC, name, f"({'J' * len(code.function.parameters)})J", code, 2 * len(code.place) or 1)
     others: tuple[tuple[str, str, Callable[[Code], None], int], ...] = (
-        ("indirect", "(JJ)J", _indirect, 4), ("system", "(J)J", _system, 2), ("main", "([Ljava/lang/String;)V", _main, 3))
+        ("indirect", "(JJ)J", _indirect, 4), ("system", "(J)J", _system, 2), ("io", "(J)J", _system, 2),
+        ("main", "([Ljava/lang/String;)V", _main, 3))
     for name, type_, write, locals_ in others:
         own = Code(made.constants)
         write(own)

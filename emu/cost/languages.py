@@ -11,6 +11,7 @@ from emu.cost.children import Sample, Session, once
 from emu.cost.forms import LIMIT, Form, Missing, Ours, need
 from emu.cost.workloads import Workload
 
+NO_FILE = "not written for this form"
 NO_CALL = "{} has no call that is one trivial system call"
 
 
@@ -19,7 +20,7 @@ class Java(Form):
     options: tuple[str, ...] = ("-Xint",)
     warm = 0                                    # the divisor of the rounds that come before the work
     shares = {"": 16}
-    lacks = {"syscall": NO_CALL.format("Java's library")}
+    lacks = {"syscall": NO_CALL.format("Java's library"), "io": NO_FILE}
 
     def find(self) -> None:
         self.path = need("java", "default-jre-headless")
@@ -42,7 +43,7 @@ class JavaCompiled(Java):
 class Ruby(Form):
     name, what = "Ruby YARV", "Ruby's interpreter of byte code"
     options: tuple[str, ...] = ("--disable-gems",)
-    shares = {"": 64, "syscall": 4}
+    shares = {"": 64, "syscall": 4, "io": 4}
     warm = 0
 
     def find(self) -> None:
@@ -55,13 +56,13 @@ class Ruby(Form):
 
     def run(self, workload: Workload, rounds: int) -> Sample:
         warm = rounds // self.warm if self.warm else 0
-        return once([self.path, *self.options, str(self.directory / "work.rb"),
-                     *map(str, (workload.number, rounds, warm))], LIMIT, own=True)
+        return once([self.path, *self.options, str(self.directory / "work.rb"), *map(str, (workload.number, rounds, warm))],
+                    LIMIT, own=True, cwd=self.directory)
 
 
 class RubyJit(Ruby):
     name, what, options, warm = "Ruby YJIT", "the same, compiled while it runs", ("--disable-gems", "--yjit"), 4
-    shares = {"": 32, "syscall": 4}
+    shares = {"": 32, "syscall": 4, "io": 4}
     note = "warmed up with a quarter of the work"
 
     def check(self) -> None:
@@ -73,7 +74,7 @@ class RubyJit(Ruby):
 class WebAssembly(Ours):
     name, what = "WebAssembly", "wasmtime: a module of bytes, compiled before it runs"
     shares = {"": 1}
-    lacks = {"syscall": NO_CALL.format("WebAssembly")}
+    lacks = {"syscall": NO_CALL.format("WebAssembly"), "io": NO_FILE}
     note = "compiled before it starts: that is its start-up, and it needs no warm-up"
 
     def fresh(self) -> Session:

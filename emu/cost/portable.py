@@ -59,6 +59,14 @@ def cpu(rounds: int) -> int:
     return result
 
 
+def crcs(rounds: int) -> int:
+    result = 0
+    while rounds > 0:
+        result = crc(result ^ 0xFFFFFFFF) ^ 0xFFFFFFFF
+        rounds = rounds - 1
+    return result
+
+
 def crc(result: int) -> int:
     i = 0
     while i < 16384:
@@ -153,6 +161,10 @@ def dispatch(number: int, rounds: int) -> int:
         return float_(rounds)
     if number == 4:
         return system(rounds)
+    if number == 6:
+        return crcs(rounds)
+    if number == 7:
+        return io(rounds)
     return nothing(rounds)
 
 
@@ -179,6 +191,26 @@ def system(rounds: int) -> int:
             result = result + os.umask(i & 511)
             n = n - 1
         rounds = rounds - 1
+    return result & 0xFFFFFFFF
+
+
+def io(rounds: int) -> int:
+    file = os.open("emu-cost-io", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.unlink("emu-cost-io")
+    piece = bytearray(data[:4096])
+    i = result = 0
+    while i < rounds:
+        piece[:4] = (i * 2654435 & 0xFFFFFFFF).to_bytes(4, "little")
+        if os.write(file, piece) != 4096:
+            raise OSError(28, os.strerror(28))
+        i = i + 1
+    os.fsync(file)
+    os.lseek(file, 0, os.SEEK_SET)
+    i = 0
+    while i < rounds:
+        result = result + int.from_bytes(os.read(file, 4096)[:4], "little")
+        i = i + 1
+    os.close(file)
     return result & 0xFFFFFFFF
 
 

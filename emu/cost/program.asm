@@ -1,4 +1,5 @@
-# The workloads, as a static program for Linux: argv[1] a digit that names one, argv[2] how many rounds.
+# The workloads, as a static program for Linux: argv[1] a digit that names one, argv[2] how many rounds; or a letter for
+# what is beside them: see show, spawner, leave.
 # The same bytes run as a process, in a container, in a Linux guest, and above kernel.asm in a guest without a system.
 #
 # It writes 1 when its work begins, then 2, the result, CPU time and wall time in ns (16 letters a to p each), and 3.
@@ -12,6 +13,13 @@
 .set WORDS, 0x800000            # 64 MiB
 .set SIZE, 16384
 .set WRITE, 1
+.set OPEN, 2
+.set LSEEK, 8
+.set FSYNC, 74
+.set UNLINK, 87
+.set CLONE, 56
+.set EXECVE, 59
+.set WAIT4, 61
 .set UMASK, 95
 .set CLOCK_GETTIME, 228
 .set EXIT_GROUP, 231
@@ -19,18 +27,16 @@
 start:
     mov rbx, [rsp + 16]
     movzx ebx, byte ptr [rbx]
-    sub ebx, '0'
     mov rsi, [rsp + 24]
-    xor ebp, ebp
-.digit:
-    movzx eax, byte ptr [rsi]
-    test eax, eax
-    jz .parsed
-    imul rbp, rbp, 10
-    lea rbp, [rbp + rax - 48]
-    inc rsi
-    jmp .digit
-.parsed:
+    cmp ebx, 'c'
+    je show
+    cmp ebx, 's'
+    je spawner
+    cmp ebx, 'x'
+    je leave
+    sub ebx, '0'
+    call decimal
+    mov rbp, rax
     call prepare
     mov edi, TEXT
     mov byte ptr [rdi], 1
@@ -42,6 +48,7 @@ start:
     mov eax, workloads
     call [rax + rbx * 8]
     mov r13, rax
+finish:
     mov r12d, TIMES + 16
     call clocks
     mov edi, TEXT
@@ -60,6 +67,93 @@ start:
     mov byte ptr [rdi], 3
     mov edx, 50
     call put
+leave:
+    xor edi, edi
+    mov eax, EXIT_GROUP
+    syscall
+
+spawner:                        # argv[2] times this program again, which ends at once; argv[3]: name spaces for clone(2)
+    mov r15, [rsp + 8]
+    call decimal
+    mov rbp, rax
+    mov rsi, [rsp + 32]
+    call decimal
+    mov r14, rax
+    or r14d, 0x4111             # CLONE_VM, CLONE_VFORK, SIGCHLD
+    mov edi, TEXT
+    mov byte ptr [rdi], 1
+    mov edx, 1
+    call put
+    mov r12d, TIMES
+    call clocks
+    mov ecx, TEXT
+    mov [rcx + 128], r15
+    lea rax, [rcx + 120]
+    mov byte ptr [rax], 'x'
+    mov [rcx + 136], rax
+    xor r13d, r13d
+spawn_next:
+    mov rdi, r14
+    xor esi, esi
+    xor edx, edx
+    xor r10d, r10d
+    xor r8d, r8d
+    mov eax, CLONE
+    syscall
+    test eax, eax
+    js finish
+    jz spawn_child
+    mov rdi, -1
+    mov esi, TEXT + 64
+    xor edx, edx
+    xor r10d, r10d
+    mov eax, WAIT4
+    syscall
+    mov ecx, TEXT
+    cmp dword ptr [rcx + 64], 0
+    jne finish
+    inc r13
+    dec rbp
+    jnz spawn_next
+    jmp finish
+spawn_child:
+    mov rdi, r15
+    mov esi, TEXT + 128
+    xor edx, edx
+    mov eax, EXECVE
+    syscall
+    mov edi, 1
+    mov eax, EXIT_GROUP
+    syscall
+
+decimal:                        # of the text at rsi, in rax
+    xor eax, eax
+decimal_next:
+    movzx ecx, byte ptr [rsi]
+    test ecx, ecx
+    jz decimal_end
+    imul rax, rax, 10
+    lea rax, [rax + rcx - 48]
+    inc rsi
+    jmp decimal_next
+decimal_end:
+    ret
+
+show:                           # argv[1] is c: the first 32 KiB of the file argv[2], to standard output
+    mov rdi, rsi
+    xor esi, esi
+    mov eax, OPEN
+    syscall
+    mov edi, eax
+    mov esi, WORDS
+    mov edx, 32768
+    xor eax, eax                # read
+    syscall
+    mov edx, eax
+    mov edi, 1
+    mov esi, WORDS
+    mov eax, WRITE
+    syscall
     xor edi, edi
     mov eax, EXIT_GROUP
     syscall
@@ -135,15 +229,21 @@ prepare:
     jb .entry
     ret
 
-cpu:                            # CRC-32 of BYTES that goes on from the last round's result, plus the primes below SIZE
+crc:                            # the CRC alone, as often
     xor eax, eax
     mov r8d, BYTES
     mov r9d, CRCS
-    mov r10d, SIEVE
-cpu_round:
+crc_round:
     not eax
+    call crc_bytes
+    not eax
+    dec rdi
+    jnz crc_round
+    ret
+
+crc_bytes:                      # eax goes on over BYTES
     xor ecx, ecx
-cpu_inner:
+crc_inner:
     movzx edx, byte ptr [r8 + rcx]
     xor edx, eax
     movzx edx, dl
@@ -151,8 +251,17 @@ cpu_inner:
     xor eax, [r9 + rdx * 4]
     inc ecx
     cmp ecx, SIZE
-    jb cpu_inner
-cpu_inner_end:
+    jb crc_inner
+    ret
+
+cpu:                            # CRC-32 of BYTES that goes on from the last round's result, plus the primes below SIZE
+    xor eax, eax
+    mov r8d, BYTES
+    mov r9d, CRCS
+    mov r10d, SIEVE
+cpu_round:
+    not eax
+    call crc_bytes
     not eax
     xor ecx, ecx
 cpu_clear:
@@ -319,6 +428,75 @@ system_call:
     mov eax, r15d
     ret
 
+io:                             # a round: 4 KiB written, and after all of them and a flush, read back; sums their first words
+    mov r14, rdi
+    mov edi, file
+    mov esi, 0x242              # O_RDWR, O_CREAT, O_TRUNC
+    mov edx, 0x180
+    mov eax, OPEN
+    call must
+    mov r12d, eax
+    mov edi, file               # nothing is left, whoever ends us
+    mov eax, UNLINK
+    call must
+    xor r15d, r15d
+io_write:
+    imul eax, r15d, 2654435
+    mov ecx, BYTES
+    mov [rcx], eax
+    mov edi, r12d
+    mov esi, BYTES
+    mov edx, 4096
+    mov eax, WRITE
+    call whole
+    inc r15d
+    cmp r15, r14
+    jb io_write
+    mov edi, r12d
+    mov eax, FSYNC
+    call must
+    mov edi, r12d
+    xor esi, esi
+    xor edx, edx
+    mov eax, LSEEK
+    call must
+    xor r15d, r15d
+    xor r13d, r13d
+io_read:
+    mov edi, r12d
+    mov esi, BYTES
+    mov edx, 4096
+    xor eax, eax
+    call whole
+    mov ecx, BYTES
+    add r13d, [rcx]
+    inc r15d
+    cmp r15, r14
+    jb io_read
+    mov eax, r13d
+    ret
+whole:                          # a system call that must answer 4096
+    syscall
+    cmp eax, 4096
+    je must_end
+    test eax, eax
+    js must_fail
+    mov eax, -28                # a part was written: the next call would say ENOSPC
+    jmp must_fail
+must:                           # a system call that must not fail: else its error is the exit status
+    syscall
+    test eax, eax
+    js must_fail
+must_end:
+    ret
+must_fail:
+    neg eax
+    mov edi, eax
+    mov eax, EXIT_GROUP
+    syscall
+file:
+    .asciz "emu-cost-io"
+
 nothing:
     xor eax, eax
     ret
@@ -331,6 +509,8 @@ workloads:
     .quad float
     .quad system
     .quad nothing
+    .quad crc
+    .quad io
 functions:
     .quad function0
     .quad function1

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from emu.cost import programs
-from emu.cost.children import FormError, Sample, once
+from emu.cost.children import FormError, Sample, die_with_parent, once
 from emu.cost.forms import LIMIT, Form, Missing, need
 from emu.cost.workloads import Workload
 
@@ -53,16 +53,29 @@ class Runc(Form):
     def run(self, workload: Workload, rounds: int) -> Sample:
         return self._run([str(workload.number), str(rounds)])
 
-    def _run(self, arguments: list[str]) -> Sample:
-        (self.directory / "config.json").write_text(json.dumps(self._config(["/work", *arguments])))
-        self.made += 1
-        self.id = f"emu-cost-{os.getpid()}-{self.made}"
+    def output(self, arguments: list[str]) -> str:
+        """What the program writes in a container.  Raises FormError."""
         try:
-            return once([self.path, *self._state(), "run", "--bundle", str(self.directory), self.id], LIMIT,
-                        own=True)
+            ended = subprocess.run(self._command(arguments), capture_output=True, timeout=LIMIT, preexec_fn=die_with_parent)
+        except (OSError, subprocess.SubprocessError) as error:
+            self.close()
+            raise FormError(str(error)) from None
+        if ended.returncode:
+            raise FormError(ended.stderr.decode("utf-8", "replace").strip()[-200:])
+        return ended.stdout.decode("utf-8", "replace")
+
+    def _run(self, arguments: list[str]) -> Sample:
+        try:
+            return once(self._command(arguments), LIMIT, own=True)
         except FormError:
             self.close()
             raise
+
+    def _command(self, arguments: list[str]) -> list[str]:
+        (self.directory / "config.json").write_text(json.dumps(self._config(["/work", *arguments])))
+        self.made += 1
+        self.id = f"emu-cost-{os.getpid()}-{self.made}"
+        return [self.path, *self._state(), "run", "--bundle", str(self.directory), self.id]
 
     def _state(self) -> list[str]:
         return ["--root", str(self.directory / "state")]
@@ -79,7 +92,7 @@ class Runc(Form):
             linux["cgroupsPath"] = f"/emu-cost-{os.getpid()}"
             linux["resources"] = {"memory": {"limit": MEMORY}, "pids": {"limit": PROCESSES}, "cpu": {"shares": SHARE}}
         return {
-            "ociVersion": "1.0.2", "root": {"path": "rootfs", "readonly": True}, "hostname": "emu-cost",
+            "ociVersion": "1.0.2", "root": {"path": "rootfs", "readonly": False}, "hostname": "emu-cost",
             "process": {"terminal": False, "user": {"uid": 0, "gid": 0}, "args": arguments, "cwd": "/", "env": [],
                         "noNewPrivileges": True,
                         "capabilities": {kind: [] for kind in ("bounding", "effective", "permitted")}},

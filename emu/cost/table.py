@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from emu.cost.workloads import WORKLOADS
 
 NATIVE = "native"
+FULL = 5                        # rounds from which on a table shows confidence intervals
 
 
 def seconds(value: float) -> str:
@@ -26,6 +28,19 @@ def ratio(record: Mapping[str, Any], form: Mapping[str, Any], workload: str, wha
     return mine["median"] / base["median"] if mine and base and base["median"] else None
 
 
+def doubt(record: Mapping[str, Any], form: Mapping[str, Any], workload: str) -> float | None:
+    """Half the 95 % confidence interval of that ratio, as a part of it; None of too few rounds."""
+    what = "wall" if workload == "spawn" else "cpu"
+    native: Mapping[str, Any] = next((f for f in record["forms"] if f["name"] == NATIVE), {})
+    squares = 0.0
+    for one in (form, native):
+        cell = one.get("cells", {}).get(workload, {}).get(what)
+        if not cell or cell["half"] is None or not cell["median"]:
+            return None
+        squares += (cell["half"] / cell["median"]) ** 2
+    return math.sqrt(squares / (2 if form["name"] == NATIVE else 1))
+
+
 def short(value: float | None) -> str:
     """A ratio in at most seven characters."""
     if value is None:
@@ -36,8 +51,10 @@ def short(value: float | None) -> str:
 def table(record: Mapping[str, Any]) -> str:
     """One line a form: each workload's ratio to the process, start-up, peak memory; then what there is to say."""
     names = [workload["name"] for workload in record["workloads"]]
+    full = record["turns"] >= FULL
+    column = 15 if full else 10
     width = max(len(form["name"]) for form in record["forms"])
-    lines = [f"{'':{width}}" + "".join(f"{name:>10}" for name in names) + f"{'start-up':>11}{'memory':>9}"]
+    lines = [f"{'':{width}}" + "".join(f"{name:>{column}}" for name in names) + f"{'start-up':>11}{'memory':>9}"]
     notes: list[str] = []
     for form in record["forms"]:
         if "missing" in form:
@@ -48,14 +65,16 @@ def table(record: Mapping[str, Any]) -> str:
             cell = form["cells"][name]
             if cell["state"] == "ok" and "cpu" in cell:
                 mark = "*" if cell["rounds"] < cell["whole"] else ""
-                cells.append(f"{short(ratio(record, form, name)) or '?'}{mark or ' ':1}")
+                wide = doubt(record, form, name) if full else None
+                between = "" if wide is None else f" ±{wide:.0%}"
+                cells.append(f"{short(ratio(record, form, name)) or '?'}{between}{mark or ' '}")
             else:
                 cells.append("failed " if cell["state"] == "failed" else "- ")
                 notes.append(f"{form['name']}, {name}: {cell['state'] if cell['state'] == 'failed' else 'not there'}: "
                              f"{cell.get('why', '')}")
         starts = [form["cells"][n]["start_wall"]["high"] for n in names if "start_wall" in form["cells"][n] and n != "spawn"]
         peaks = [form["cells"][n]["peak"] for n in names if form["cells"][n].get("peak")]
-        lines.append(f"{form['name']:{width}}" + "".join(f"{cell:>10}" for cell in cells)
+        lines.append(f"{form['name']:{width}}" + "".join(f"{cell:>{column}}" for cell in cells)
                      + f"{seconds(max(starts)) if starts else '':>11}{f'{max(peaks) >> 20} MiB' if peaks else '':>9}")
         parts = sorted({cell["whole"] // cell["rounds"] for cell in form["cells"].values() if cell["rounds"] < cell["whole"]})
         if parts:

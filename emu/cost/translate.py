@@ -12,9 +12,9 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ARRAYS = {"data": 1, "sieve": 1, "table": 8, "words": 8}         # bytes an element
-FUNCTIONS = ("prepare", "cpu", "crc", "calls", "fibonacci", "function0", "function1", "function2", "function3", "memory",
-             "float_", "nothing", "dispatch")
-BY_TABLE = FUNCTIONS[5:9]
+FUNCTIONS = ("prepare", "cpu", "crcs", "crc", "calls", "fibonacci", "function0", "function1", "function2", "function3",
+             "memory", "float_", "nothing", "dispatch")
+BY_TABLE = FUNCTIONS[6:10]
 OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.BitAnd: "&", ast.BitXor: "^", ast.RShift: ">>"}
 COMPARISONS = {ast.Lt: "<", ast.Gt: ">", ast.Eq: "=="}
 
@@ -97,6 +97,27 @@ def system_(rounds)
     end
     rounds = rounds - 1
   end
+  result & 0xFFFFFFFF
+end
+def io(rounds)
+  return 0 if rounds == 0
+  file = File.open("emu-cost-io", File::RDWR | File::CREAT | File::TRUNC, 0600)
+  File.unlink("emu-cost-io")
+  piece = DATA_[0, 4096].pack("C*")
+  i = result = 0
+  while i < rounds
+    piece[0, 4] = [i * 2654435 & 0xFFFFFFFF].pack("V")
+    raise Errno::ENOSPC if file.syswrite(piece) != 4096
+    i = i + 1
+  end
+  file.fsync
+  file.sysseek(0)
+  i = 0
+  while i < rounds
+    result = result + file.sysread(4096).unpack1("V")
+    i = i + 1
+  end
+  file.close
   result & 0xFFFFFFFF
 end
 if $0 == __FILE__

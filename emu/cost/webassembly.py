@@ -155,7 +155,7 @@ class Writer:
             self.emit("f64.sqrt", 0x9F)
         elif name == "bits":
             self.emit("i64.reinterpret_f64", 0xBD)
-        elif name == "system":                              # there is no system to call
+        elif name in ("system", "io"):                            # there is no system to call
             self.emit("unreachable", 0x00)
         else:
             self.emit(f"call {name}", 0x10, unsigned(self.numbers[name]))

@@ -30,15 +30,20 @@ WORKLOADS = {w.name: w for w in (
     Workload("memory", 2, 128, "copy and random access, 64 MiB", "512 KiB written and copied, 4,096 random words changed"),
     Workload("float", 3, 4096, "square root, division, addition", "1,024 steps in double precision"),
     Workload("syscall", 4, 1024, "a million trivial system calls", "1,000 umask"),
+    Workload("io", 7, 16384, "64 MiB written in pieces of 4 KiB, flushed, read back", "4 KiB written and read"),
     Workload("spawn", 5, 1, "start, do nothing, end", "one start and end"),
 )}
+
+
+CRC = Workload("crc", 6, 4096, "CRC-32 by table", "CRC-32 of 16 KiB")     # the inner loop that `emu cost explain` shows
 
 
 @functools.lru_cache(maxsize=256)
 def expected(name: str, rounds: int) -> int:
     """The checked result."""
     model: dict[str, Callable[[int], int]] = {
-        "cpu": _cpu, "calls": _calls, "memory": _memory, "float": _float, "syscall": _syscall, "spawn": _nothing}
+        "cpu": _cpu, "calls": _calls, "memory": _memory, "float": _float, "syscall": _syscall, "spawn": _nothing, "crc": _crc,
+        "io": _io}
     return model[name](rounds)
 
 
@@ -73,6 +78,13 @@ def _cpu(rounds: int) -> int:
     return result
 
 
+def _crc(rounds: int) -> int:
+    result = 0
+    for _ in range(rounds):
+        result = zlib.crc32(data(), result)
+    return result
+
+
 def _calls(rounds: int) -> int:
     x = 0
     for _ in range(rounds):
@@ -103,6 +115,10 @@ def _float(rounds: int) -> int:
         x = math.sqrt(x * x + y)
         y = y / x + 0.75
     return int(struct.unpack("<Q", struct.pack("<d", x))[0])
+
+
+def _io(rounds: int) -> int:
+    return sum(n * 2654435 & 0xFFFFFFFF for n in range(rounds)) & 0xFFFFFFFF
 
 
 def _syscall(rounds: int) -> int:
