@@ -40,8 +40,9 @@ def draw(record: Mapping[str, Any], kind: str) -> bytes:
     bars.axvline(1, color="black", linewidth=0.8)
     bars.set_xlabel("times the CPU time of a process (spawn: wall time)")
     bars.legend(fontsize="small")
+    work = "cpu" if "cpu" in names else names[0]
     for form in forms:
-        cell = form["cells"].get(names[0], {})
+        cell = form["cells"].get(work, {})
         if "wall" in cell:
             points.scatter(max(cell["start_wall"]["median"], 1e-5), max(cell["wall"]["median"], 1e-5), color=COLOURS[0])
             points.annotate(form["name"], (max(cell["start_wall"]["median"], 1e-5), max(cell["wall"]["median"], 1e-5)),
@@ -49,7 +50,7 @@ def draw(record: Mapping[str, Any], kind: str) -> bytes:
     points.set_xscale("log")
     points.set_yscale("log")
     points.set_xlabel("start-up, seconds")
-    points.set_ylabel(f"work ({names[0]}), seconds")
+    points.set_ylabel(f"work ({work}), seconds")
     figure.tight_layout()
     out = io.BytesIO()
     figure.savefig(out, format=kind, dpi=110, metadata={"Date": None} if kind == "svg" else None)
