@@ -42,7 +42,8 @@ def _name(options: argparse.Namespace) -> Name:
 def _show(options: argparse.Namespace) -> int:
     from emu.trace.text import Lines
 
-    for piece in Lines(_selection(options), _name(options), options.syntax, with_events=not options.no_events):
+    for piece in Lines(_selection(options), _name(options), options.syntax, with_events=not options.no_events,
+                       with_accesses=options.accesses):
         sys.stdout.write(piece)
     return 0
 

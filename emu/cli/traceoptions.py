@@ -79,6 +79,7 @@ def add_reading(commands: Any, text: Callable[[str], str]) -> None:
     do = top.add_subparsers(dest="action", metavar="ACTION", parser_class=type(top), required=True)
     show = _reader(do, text, "show", "every instruction, with the events in between")
     show.add_argument("--syntax", choices=("intel", "att"), default="intel", help="of instructions (default: intel)")
+    show.add_argument("--accesses", action="store_true", help="loads and stores, too, of a trace that has them")
     show.add_argument("--no-events", action="store_true", help="instructions alone")
     stats = _reader(do, text, "stats", "hot blocks and functions, accesses, interrupts")
     stats.add_argument("--top", type=whole, default=20, metavar="N", help="lines of each table (default: 20)")

@@ -80,7 +80,17 @@ class Selection:
     @functools.cached_property
     def events(self) -> pl.DataFrame:
         """The events of these blocks, and those before the first one if it is the trace's."""
-        events = self.trace.events
+        return self._beside(self.trace.events)
+
+    @functools.cached_property
+    def accesses(self) -> pl.DataFrame:
+        """The accesses to memory of these blocks.  Raises BadTrace if the trace has none."""
+        if self.trace.meta.get("level") != "memory":
+            raise BadTrace(f"{self.trace.path}: no accesses in it: it was not recorded with --trace-level memory")
+        accesses = self.trace.rows("accesses")
+        return self._beside(accesses) if len(accesses) else accesses
+
+    def _beside(self, events: pl.DataFrame) -> pl.DataFrame:
         first = self.first if self.first == int(self.trace.meta.get("first", 0)) else self.first + 1
         events = events.filter((pl.col("position") >= first) & (pl.col("position") <= self.last))
         if self.window.by_block and len(events) and self.trace.length:

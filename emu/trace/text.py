@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from emu.trace.code import ADDRESS, Block, disassemble
 from emu.trace.select import Selection
@@ -40,6 +41,8 @@ def said(row: Row) -> str:
         return f"exception {EXCEPTIONS.get(vector, f'{vector:#x}')} {at}{error}{fault}"
     if kind in ("interrupt", "software interrupt"):
         return f"{kind} {row['vector']:#x} at {row['cs']:04x}:{row['rip']:x}, CPL {row['cpl']}"
+    if kind in ("load", "store"):
+        return f"{kind} {row['size']} at {address:x}, {value:0{2 * row['size']}x}"
     if kind in ("control register", "msr"):
         return f"{name} <- {value:x}"
     if kind.endswith(" write") and kind != "disk write":
@@ -59,9 +62,9 @@ class Lines:
     """The lines of a selection, as text for people, or as JSON for programs."""
 
     def __init__(self, selection: Selection, name: Name = no_name, syntax: str = "intel", as_json: bool = False,
-                 with_events: bool = True) -> None:
+                 with_events: bool = True, with_accesses: bool = False) -> None:
         self.selection, self.name, self.syntax, self.json = selection, name, syntax, as_json
-        self.with_events = with_events
+        self.with_events, self.with_accesses = with_events, with_accesses
         self._parts: dict[int, list[str]] = {}
         self._whole: list[str | None] = [None] * (max(selection.trace.code, default=-1) + 1)
         self._cut: dict[tuple[int, int], str] = {}
@@ -101,15 +104,26 @@ class Lines:
     def event(self, row: Row) -> str:
         """An event's line."""
         if self.json:
-            return json.dumps({key: value for key, value in row.items() if value not in (0, "")} | {
-                "time": row["time"], "kind": row["kind"]}) + "\n"
+            row = {key: value for key, value in row.items() if value not in (0, "", None) or key in ("time", "kind")}
+            return json.dumps(row) + "\n"
+        if row["time"] is None:
+            return f"          .. {said(row)}\n"
         return f"          -- {row['time'] / 1e6:.6f} ms  {said(row)}\n"
+
+    def _events(self) -> pl.DataFrame:
+        """Events, and accesses as if they were such, in order."""
+        events = self.selection.events if self.with_events else self.selection.events.clear()
+        if self.with_accesses and len(accesses := self.selection.accesses):
+            kind = pl.when(pl.col("write")).then(pl.lit("store")).otherwise(pl.lit("load")).alias("kind")
+            told = accesses.select("position", kind, pl.lit("").alias("name"), "address", "size", "value")
+            return pl.concat([told, events], how="diagonal").sort("position", maintain_order=True)
+        return events
 
     def __iter__(self) -> Iterator[str]:
         """Large pieces of text."""
         selection = self.selection
         code, whole = selection.trace.instruction_counts, self._whole
-        events = selection.events if self.with_events else selection.events.clear()
+        events = self._events()
         owners, told = events["position"].to_numpy().astype(np.int64) - 1, 0
         for positions, numbers, lengths in selection.runs():
             for number in np.unique(numbers).tolist():

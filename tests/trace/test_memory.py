@@ -7,6 +7,7 @@ import pytest
 from emu import snapshot
 from emu.assembler import assemble
 from emu.boards.tiny import Tiny
+from emu.cli import main
 from emu.firmware import build
 from emu.trace.reader import Trace
 from emu.trace.recording import Recording
@@ -122,3 +123,21 @@ def test_afterwards_the_machine_is_as_fast_as_before_and_records_no_more(tmp_pat
         with Recording(m, tmp_path / "u"):
             m.run(3_000_000)
     assert len(Trace(tmp_path / "t").rows("accesses")) and not len(Trace(tmp_path / "u").rows("accesses"))
+
+
+def test_show_tells_the_accesses_behind_their_instructions(tmp_path, capfd):
+    recorded("mov dword ptr [0x1000], 0x11223344; mov al, [0x1001]; jmp on; on: cli; hlt", tmp_path / "t")
+    assert main(["trace", "show", str(tmp_path / "t"), "--accesses"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.strip() for line in lines if ".." in line] == [".. store 4 at 1000, 11223344", ".. load 1 at 1001, 33"]
+    assert main(["trace", "show", str(tmp_path / "t"), "--accesses", "--range", "0-10"]) == 0
+    assert capfd.readouterr().out == ""
+
+
+def test_accesses_of_a_trace_that_has_none_are_refused(tmp_path, capfd):
+    with Tiny(1 << 20) as m:
+        m.load(assemble("cli; hlt", 0x7C00, 16), name="program")
+        with Recording(m, tmp_path / "t"):
+            m.run(1000)
+    assert main(["trace", "show", str(tmp_path / "t"), "--accesses"]) == 2
+    assert "--trace-level memory" in capfd.readouterr().err
