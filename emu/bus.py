@@ -69,12 +69,15 @@ class Bus:
         self.told: set[tuple[str, int]] = set()
         self.on_rewire: list[Callable[[], None]] = []
         self.observer: Observer | None = None
+        self._empty = False                             # the engine tells the observer of accesses to nothing
         self.meter: Meter | None = None
 
-    def observe(self, observer: Observer | None) -> None:
+    def observe(self, observer: Observer | None, empty: bool = False) -> None:
         """Ask `observer(access, address, size, name)` for a function that is told the value of each such access, from the
-        next one on.  While there is one, all accesses are served here."""
-        self.observer = observer
+        next one on.  While there is one, all accesses are served here; but for those where nothing is, if `empty`: whoever
+        observes hears of them from the engine.
+        """
+        self.observer, self._empty = observer, empty
         self.rewire()
 
     def measure(self, meter: Meter | None) -> None:
@@ -176,7 +179,7 @@ class Bus:
     def empty(self, address: int, length: int) -> bool:
         """Whether nobody claims any of these addresses: reads give all ones there, until `on_rewire`."""
         end = address + length
-        return (self.observer is None
+        return ((self.observer is None or self._empty)
                 and not any(first < end and address < first + window.length for first, _, window in self.windows)
                 and not any(first < end and address < first + length for first, length, _ in self.spans)
                 and self.claims.keys().isdisjoint(range(address, end))

@@ -13,8 +13,9 @@ def events_frame(words: Numbers, names: list[str]) -> pl.DataFrame:
     """The frame of events that are eight words each (emu.engine.Sink), with their positions; `names` by number."""
     kind, which = words[:, 2] & np.uint64(0xFF), words[:, 2] >> np.uint64(8) & np.uint64(0xFFFFFF)
     told, register = kind >= layout.TOLD, (kind == layout.CONTROL) | (kind == layout.MSR)
+    named = told & (which != layout.NOTHING)
     fault = ~told & ~register
-    texts = pl.Series([*names, ""], dtype=pl.String).gather(pl.Series(np.where(told, which, len(names)).astype(np.uint32)))
+    texts = pl.Series([*names, ""], dtype=pl.String).gather(pl.Series(np.where(named, which, len(names)).astype(np.uint32)))
     if register.any():
         texts = texts.scatter(np.flatnonzero(register), [
             layout.register(int(row[2]) & 0xFF, int(row[3])) for row in words[register]])

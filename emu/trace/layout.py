@@ -24,6 +24,7 @@ KINDS = {1: "exception", 2: "software interrupt", 3: "interrupt", 4: "control re
          7: "port write", 8: "memory read", 9: "memory write", 10: "pin", 11: "alarm", 12: "reset", 13: "console",
          14: "disk read", 15: "disk write", 16: "disk flush", 17: "screen"}
 CONTROL, MSR = 4, 5
+NOTHING = 0xFFFFFF                      # the name of what nobody answers for, told by the recorder itself
 TOLD = 6                                # from this kind on, Python has told the event
 MSRS = {0x10: "TSC", 0x1B: "APIC_BASE", 0x174: "SYSENTER_CS", 0x175: "SYSENTER_ESP", 0x176: "SYSENTER_EIP", 0x277: "PAT",
         0xC0000080: "EFER", 0xC0000081: "STAR", 0xC0000082: "LSTAR", 0xC0000083: "CSTAR", 0xC0000084: "FMASK",

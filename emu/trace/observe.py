@@ -41,7 +41,7 @@ class Observer:
     def attach(self) -> None:
         machine = self.machine
         for space, bus in (("port", machine.ports), ("memory", machine.mmio)):
-            bus.observe(self._access(space))
+            bus.observe(self._access(space), empty=True)
             self._undo.append(lambda bus=bus: bus.observe(None))       # type: ignore[misc]
         for chip in machine.chips.values():
             for out in chip.parts(Out):

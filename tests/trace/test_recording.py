@@ -230,3 +230,26 @@ def test_a_writer_that_fails_is_told_at_the_end_and_the_guest_goes_on(tmp_path):
             recording.stop()
         m.run(60_000_000)
         assert m.now >= 60_000_000
+
+
+def test_accesses_to_device_memory_where_no_chip_is_are_events_too(tmp_path):
+    code = """
+        xor eax, eax; mov ds, ax; mov ax, 0xA000; mov ds, ax; mov ecx, 20000
+    again:
+        mov bx, [0x10]; mov byte ptr [0x23], 0x77; dec ecx; jnz again
+        cli; hlt"""
+    with Tiny(2 << 20) as m:
+        m.load(assemble(code, 0x7C00, 16), name="program")
+        m.run(1)
+        with Recording(m, tmp_path / "t"):
+            m.run(1_000_000_000)
+        watched = m.now, m.engine.counters(), m.state_sha256()
+    with Tiny(2 << 20) as m:
+        m.load(assemble(code, 0x7C00, 16), name="program")
+        m.run(1)
+        m.run(1_000_000_000)
+        assert (m.now, m.engine.counters(), m.state_sha256()) == watched
+    events = Trace(tmp_path / "t").events
+    rows = events.select("kind", "name", "address", "size", "value").rows()
+    assert rows == [("memory read", "", 0xA0010, 2, 0xFFFF), ("memory write", "", 0xA0023, 1, 0x77)] * 19999
+    assert events["time"].is_sorted() and events["position"].is_sorted()

@@ -11,6 +11,7 @@ from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.layout import BUDGET, CPU_ENV, CPU_OPAQUE, CR, EIP, ERROR_CODE, HFLAGS, SEGMENT_SIZE, SEGS, TRACE_AT
 
 EVENT_EXCEPTION, EVENT_SOFTWARE, EVENT_INTERRUPT, EVENT_CONTROL, EVENT_MSR = 1, 2, 3, 4, 5
+EVENT_MEMORY_READ, EVENT_MEMORY_WRITE = 8, 9
 
 
 def event(kind: int, label: str, fields: str = "") -> str:
@@ -58,6 +59,57 @@ def event(kind: int, label: str, fields: str = "") -> str:
         {fields}
         add qword ptr [rax + {m.EVENT_AT:#x}], 0x40
     {label}:
+    """
+
+
+NOTHING = 0xFFFFFF00            # the name of what is nowhere, in the third word
+
+
+def nothing(kind: int) -> str:
+    """Keep an access to device memory where no chip is: r10 = the CPUState, r11 = the mailbox, RSI = the address, EDX = the
+    size, RAX = the value.  May change rax, rcx and r9.
+    """
+    return f"""
+        cmp qword ptr [r11 + {m.EVENT:#x}], 0x0
+        je untold
+        mov r9, [r11 + {m.EVENT_AT:#x}]
+        cmp r9, [r11 + {m.EVENT_END:#x}]
+        jb room
+        push rax
+        push rsi
+        push rdx
+        push r10
+        push r11
+        call [r11 + {m.DRAIN:#x}]
+        pop r11
+        pop r10
+        pop rdx
+        pop rsi
+        pop rax
+        mov r9, [r11 + {m.EVENT_AT:#x}]
+    room:
+        mov ecx, 0x8
+        sub ecx, edx
+        shl ecx, 0x3
+        shl rax, cl
+        shr rax, cl
+        mov [r9 + 0x20], rax
+        mov rax, [r10 + {CPU_ENV + TRACE_AT:#x}]
+        mov [r9], rax
+        mov rax, [r11 + {m.END:#x}]
+        sub rax, [r10 + {CPU_ENV + BUDGET:#x}]
+        shl rax, 0x2
+        shr rax, 0x2
+        mov [r9 + 0x8], rax
+        mov eax, {NOTHING | kind:#x}
+        mov [r9 + 0x10], rax
+        mov eax, edx
+        mov [r9 + 0x18], rax
+        mov qword ptr [r9 + 0x28], 0x0
+        mov [r9 + 0x30], rsi
+        mov qword ptr [r9 + 0x38], 0x0
+        add qword ptr [r11 + {m.EVENT_AT:#x}], 0x40
+    untold:
     """
 
 

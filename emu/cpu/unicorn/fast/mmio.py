@@ -13,6 +13,7 @@ region and of the guest's state, remains.
 from __future__ import annotations
 
 from emu.cpu.unicorn import mailbox as m
+from emu.cpu.unicorn.events import EVENT_MEMORY_READ, EVENT_MEMORY_WRITE, nothing
 from emu.cpu.unicorn.fast import calls
 from emu.cpu.unicorn.fast.answers import BLOCK, END, KIND, PAGE_BITS, PAGES, PLACES, RING, STEADY, VALUE
 from emu.cpu.unicorn.fast.ports import charge, collect, find
@@ -101,6 +102,8 @@ def read() -> str:
         {_move(*_LOADS)}
     empty:
         mov rax, 0xffffffffffffffff
+        {nothing(EVENT_MEMORY_READ)}
+        mov rax, 0xffffffffffffffff
         ret
         {calls.read(m.MMIO_IN)}
     """
@@ -115,7 +118,10 @@ def write() -> str:
         je collect
         cmp qword ptr [rax + {KIND:#x}], {BLOCK:#x}
         je block
+        ret
     empty:
+        mov rax, rcx
+        {nothing(EVENT_MEMORY_WRITE)}
         ret
     block:
         {_move(*_STORES)}
