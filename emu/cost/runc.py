@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -48,7 +49,8 @@ class Runc(Form):
                 return
             except FormError as error:
                 errors.append(str(error))
-        raise Missing(f"runc starts no container here: {errors[-1]}")
+        said = re.search(r'msg="(.*)"', errors[-1])
+        raise Missing(f"runc starts no container here: {said[1] if said else errors[-1]}; root with cgroups would provide it")
 
     def run(self, workload: Workload, rounds: int) -> Sample:
         return self._run([str(workload.number), str(rounds)])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from emu.cost import forms, measure, programs, table
+from emu.cost import forms, languages, measure, programs, table
 from emu.cost.catalog import FORMS
 from emu.cost.children import Child, FormError, once
 from emu.cost.forms import Form, Missing, Native
@@ -134,6 +134,53 @@ def test_a_container_whose_runtime_is_killed_leaves_nothing(tmp_path):
     assert state["status"] == "running" and not Path(f"/proc/{state['pid']}/exe").exists()
     assert not list(Path("/sys/fs/cgroup").glob(f"*/emu-cost-{os.getpid()}"))
     assert "emu-cost" not in Path("/proc/self/mounts").read_text()
+
+
+@pytest.mark.parametrize(("probe", "why"), [
+    (subprocess.CompletedProcess([], 1, "", "/dev/kvm: Permission denied\n"), "/dev/kvm: Permission denied"),
+    (subprocess.CompletedProcess([], -9, "", ""), "the probe ended with -9"),
+    (subprocess.TimeoutExpired("probe", 10), "does not answer within 10 s"),
+])
+def test_a_kvm_that_refuses_or_hangs_is_missing(probe, why, tmp_path, monkeypatch):
+    def run(*arguments, **options):
+        if isinstance(probe, Exception):
+            raise probe
+        return probe
+
+    monkeypatch.setattr(forms.os.path, "exists", lambda path: True)
+    monkeypatch.setattr(forms.subprocess, "run", run)
+    with pytest.raises(Missing, match=why):
+        forms.Kvm(tmp_path).find()
+
+
+def test_an_emulated_kvm_is_told_and_does_less(tmp_path, monkeypatch):
+    monkeypatch.setattr(forms.os.path, "exists", lambda path: True)
+    monkeypatch.setattr(forms.subprocess, "run", lambda *a, **k: subprocess.CompletedProcess([], 0, "8600\n", ""))
+    monkeypatch.setattr(forms, "hardware", lambda: False)
+    form = forms.Kvm(tmp_path)
+    form.find()
+    assert "emulated (no vmx or svm" in form.note and "8.6 us" in form.note
+    assert form.rounds(WORKLOADS["syscall"]) * 256 == WORKLOADS["syscall"].rounds
+
+
+def test_what_is_not_installed_is_named_with_its_package(tmp_path, monkeypatch):
+    monkeypatch.setattr(forms.shutil, "which", lambda *arguments, **options: None)
+    for kind, package in ((Runc, "runc"), (forms.Qemu, "qemu-system-x86"), (languages.Java, "default-jre-headless"),
+                          (languages.Ruby, "ruby")):
+        with pytest.raises(Missing, match=f"apt-get install {package}$"):
+            kind(tmp_path).find()
+
+
+def test_a_run_that_is_ended_leaves_nothing(tmp_path):
+    run = subprocess.Popen([sys.executable, "-m", "emu", "cost", "--workload", "cpu", "--form", "emu, bare guest"],
+                           env={**os.environ, "TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with run:
+        while b"bare guest" not in run.stderr.readline():
+            pass
+        assert list(tmp_path.glob("emu-cost-*"))
+        run.send_signal(signal.SIGTERM)
+        run.communicate(timeout=30)
+    assert run.returncode == 143 and not list(tmp_path.iterdir())
 
 
 def test_a_child_that_hangs_is_ended_in_time():
