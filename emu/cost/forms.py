@@ -27,6 +27,7 @@ SPAWNS = 20
 
 
 NO_FILES = {"io": "a guest without a system has no file system"}
+NO_TIMER = "not written for this form"
 
 
 class Missing(Exception):
@@ -212,6 +213,7 @@ class LinuxGuest(Ours):
 class Hooked(Ours):
     name, what, kind = "Unicorn, Python hook", "one Python call for each instruction, as scripting tools do it", "hooked"
     shares = {"": 1024, "memory": 128}
+    lacks = {**NO_FILES, "irq": "it has no timer"}
 
     def fresh(self) -> Session:
         return Session([sys.executable, "-m", "emu.cost.hooked", str(self.directory)])
@@ -241,6 +243,7 @@ class QemuIcount(Qemu):
 class CPython(Form):
     name, what = "CPython", "an interpreter of byte code"
     shares = {"": 64, "syscall": 4, "io": 4}
+    lacks = {"irq": NO_TIMER}
     warm = 0
     note = "no warm-up: nothing is compiled while it runs"
 
@@ -252,7 +255,7 @@ class CPython(Form):
 class Kvm(Form):
     name, what = "KVM", "the bare guest on the host's own hypervisor; a runner in Python"
     shares: Mapping[str, int] = {"": 1}
-    lacks = NO_FILES
+    lacks = {**NO_FILES, "irq": "its runner has no timer"}
     exit_seconds = 0.0
     PROBE = 10.0                                # s: what answers no later than this is used
 

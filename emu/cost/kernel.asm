@@ -1,4 +1,4 @@
-# The least kernel that program.asm runs above: one address space, ring 3, four system calls, marks at port E9h.
+# The least kernel that program.asm runs above: one address space, ring 3, six system calls, marks at port E9h.
 # 0x3fe000 Multiboot header and 32-bit start; 0x3fe200 what a machine enters that is in long mode already (KVM).
 # Page tables at 0x3f0000: the first GiB by pages of 2 MiB, open to ring 3.
 .org 0x3fe000
@@ -20,6 +20,8 @@
 .set TABLES, 0x3f0000
 .set STACK, 0x3fd000            # the kernel's, downwards
 .set USER, 0x3fc000             # argc, argv
+.set TSS, 0x3fd800
+.set IDT, 0x3fd900
 .set FLAGS, 0x10003
 .set MAGIC, 0x1badb002
 
@@ -104,6 +106,10 @@ served:                         # RAX as Linux numbers it; arguments in RDI RSI 
     je write
     cmp eax, 228
     je clock_gettime
+    cmp eax, 38
+    je setitimer
+    cmp eax, 13                 # rt_sigaction: a tick is counted here, where a signal's handler would
+    je done
     hlt                         # exit_group, and all else
     jmp served
 umask:
@@ -122,32 +128,89 @@ write_next:
     dec r8d
     jnz write_next
     leave_kernel
+setitimer:                      # ITIMER_REAL of 1 ms by counter 0 of the 8254 and IRQ 0, or none
+    cmp qword ptr [rsi + 24], 0
+    jne setitimer_on
+    mov al, 0xff
+    out 0x21, al
+    and r11, 0xfffffffffffffdff
+    leave_kernel
+setitimer_on:
+    mov al, 0x11
+    out 0x20, al
+    mov al, 0x20
+    out 0x21, al
+    mov al, 4
+    out 0x21, al
+    mov al, 1
+    out 0x21, al
+    mov al, 0xfe
+    out 0x21, al
+    mov al, 0x34
+    out 0x43, al
+    mov al, 1193 & 255
+    out 0x40, al
+    mov al, 1193 >> 8
+    out 0x40, al
+    mov edi, TSS
+    mov eax, STACK
+    mov [rdi + 4], rax
+    mov word ptr [rdi + 102], 104
+    mov eax, 0x28
+    ltr ax
+    mov edi, IDT + 0x200        # vector 20h: an interrupt gate to ring 0
+    mov eax, tick
+    mov [rdi], ax
+    mov word ptr [rdi + 2], 8
+    mov word ptr [rdi + 4], 0x8e00
+    shr eax, 16
+    mov [rdi + 6], ax
+    mov qword ptr [rdi + 8], 0
+    mov eax, idtr
+    .byte 0x0f, 0x01, 0x18      # lidt [rax]
+    or r11, 0x200
+done:
+    xor eax, eax
+    leave_kernel
+tick:
+    push rax
+    mov eax, 0x630800
+    inc qword ptr [rax]
+    mov al, 0x20
+    out 0x20, al
+    pop rax
+    iretq
 clock_gettime:                  # time is the host's business here
     mov qword ptr [rsi], 0
     mov qword ptr [rsi + 8], 0
     xor eax, eax
     leave_kernel
 
-.org 0x3fe380
+.org 0x3fe440
 gdt:
     .quad 0
     .quad 0x00209b0000000000    # 08h code, ring 0
     .quad 0x00cf93000000ffff    # 10h data, ring 0
     .quad 0x00cff3000000ffff    # 18h data, ring 3
     .quad 0x0020fb0000000000    # 20h code, ring 3
+    .quad 0x0000893fd8000067    # 28h TSS
+    .quad 0
 gdtr:
-    .word 39
+    .word 55
     .long gdt
     .long 0
-mask:
+idtr:
+    .word 0x20f
+    .long IDT
     .long 0
 name:
     .asciz "emu"
-.org 0x3fe400
+.org 0x3fe600
 which:
     .space 16
 count:
     .space 32
-.org 0x3ff000
+.org 0x3ff000                   # a page without code: a translator would watch its stores
+mask:
     .space 4096
 end:

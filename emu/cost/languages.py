@@ -20,7 +20,7 @@ class Java(Form):
     options: tuple[str, ...] = ("-Xint",)
     warm = 0                                    # the divisor of the rounds that come before the work
     shares = {"": 16}
-    lacks = {"syscall": NO_CALL.format("Java's library"), "io": NO_FILE}
+    lacks = {"syscall": NO_CALL.format("Java's library"), "io": NO_FILE, "irq": NO_FILE}
 
     def find(self) -> None:
         self.path = need("java", "default-jre-headless")
@@ -44,6 +44,7 @@ class Ruby(Form):
     name, what = "Ruby YARV", "Ruby's interpreter of byte code"
     options: tuple[str, ...] = ("--disable-gems",)
     shares = {"": 64, "syscall": 4, "io": 4}
+    lacks = {"irq": NO_FILE}
     warm = 0
 
     def find(self) -> None:
@@ -74,7 +75,7 @@ class RubyJit(Ruby):
 class WebAssembly(Ours):
     name, what = "WebAssembly", "wasmtime: a module of bytes, compiled before it runs"
     shares = {"": 1}
-    lacks = {"syscall": NO_CALL.format("WebAssembly"), "io": NO_FILE}
+    lacks = {"syscall": NO_CALL.format("WebAssembly"), "io": NO_FILE, "irq": NO_FILE}
     note = "compiled before it starts: that is its start-up, and it needs no warm-up"
 
     def fresh(self) -> Session:

@@ -14,7 +14,11 @@
 .set SIZE, 16384
 .set WRITE, 1
 .set OPEN, 2
+.set TICKS, 0x630800           # timer interrupts, or their signals
 .set LSEEK, 8
+.set RT_SIGACTION, 13
+.set RT_SIGRETURN, 15
+.set SETITIMER, 38
 .set FSYNC, 74
 .set UNLINK, 87
 .set CLONE, 56
@@ -497,6 +501,47 @@ must_fail:
 file:
     .asciz "emu-cost-io"
 
+irq:                            # as crc, while a timer interrupts a thousand times a second; without one interrupt, 0
+    mov r14, rdi
+    mov edi, 14                 # SIGALRM
+    mov esi, action
+    xor edx, edx
+    mov r10d, 8
+    mov eax, RT_SIGACTION
+    syscall
+    mov r12d, period
+    call timer
+    mov rdi, r14
+    call crc
+    mov r13d, eax
+    mov r12d, period + 32
+    call timer
+    mov ecx, TICKS
+    xor eax, eax
+    cmp qword ptr [rcx], 0
+    cmovne eax, r13d
+    ret
+timer:                          # ITIMER_REAL as at r12
+    xor edi, edi
+    mov rsi, r12
+    xor edx, edx
+    mov eax, SETITIMER
+    syscall
+    ret
+ticked:
+    mov eax, TICKS
+    inc qword ptr [rax]
+    ret
+restorer:
+    mov eax, RT_SIGRETURN
+    syscall
+.balign 8
+action:                         # struct kernel_sigaction: handler, SA_RESTORER | SA_RESTART, restorer, mask
+    .quad ticked, 0x14000000, restorer, 0
+period:
+    .quad 0, 1000, 0, 1000
+    .quad 0, 0, 0, 0
+
 nothing:
     xor eax, eax
     ret
@@ -511,6 +556,7 @@ workloads:
     .quad nothing
     .quad crc
     .quad io
+    .quad irq
 functions:
     .quad function0
     .quad function1

@@ -13,7 +13,7 @@ from emu.assembler import assemble_file
 
 HERE = Path(__file__).parent
 CODE, DATA, DATA_END = 0x400000, 0x600000, 0x800000 + (64 << 20) + (2 << 20)
-KERNEL, ARGUMENTS, ENTRY64, TABLES, GDT = 0x3FE000, 0x3FE400, 0x3FE200, 0x3F0000, 0x3FE380       # as kernel.asm has it
+KERNEL, ARGUMENTS, ENTRY64, TABLES, GDT = 0x3FE000, 0x3FE600, 0x3FE200, 0x3F0000, 0x3FE440       # as kernel.asm has it
 
 
 @functools.cache

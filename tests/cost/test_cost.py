@@ -21,7 +21,7 @@ from emu.cost.forms import Form, Missing, Native
 from emu.cost.runc import Runc
 from emu.cost.workloads import WORKLOADS, expected
 
-LEAST = {"cpu": 2, "calls": 2, "memory": 2, "float": 2, "syscall": 1, "io": 20, "spawn": 1}
+LEAST = {"cpu": 2, "calls": 2, "memory": 2, "float": 2, "syscall": 1, "io": 20, "irq": 400, "spawn": 1}
 SLOW = {"emu, Linux guest"}         # boots Debian: tests/cost/test_linux.py
 
 
