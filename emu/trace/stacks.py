@@ -132,7 +132,8 @@ class _State:
         self.parent, self.function = np.zeros(NODES, np.int32), np.zeros(NODES, np.int32)
         self.blocks = np.zeros(NODES, np.int64)
         self.first, self.next = np.zeros(NODES, np.int32), np.zeros(NODES, np.int32)     # children as lists
-        self.scalars = np.array([1, 0, 0, -1, 0, -1], np.int64)     # nodes, stack, the last block's ending, ghost, switching, function
+        # nodes; stack; how the last block ended; ghost; switching; the last block's function
+        self.scalars = np.array([1, 0, 0, -1, 0, -1], np.int64)
         self.last = np.zeros(1, np.uint64)                          # what is behind the last block
 
     def arrays(self) -> tuple[Numbers, ...]:
