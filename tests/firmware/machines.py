@@ -98,12 +98,14 @@ class Monitor:
 
     def __init__(self, path: str, process: subprocess.Popen[bytes]) -> None:
         end = time.monotonic() + 10
-        while not os.path.exists(path) and process.poll() is None and time.monotonic() < end:
-            time.sleep(0.02)
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.open = os.path.exists(path) and process.poll() is None
+        self.socket, self.open = socket.socket(socket.AF_UNIX), False
+        while not self.open and process.poll() is None and time.monotonic() < end:
+            try:                            # the file is there before anybody listens
+                self.socket.connect(path)
+                self.open = True
+            except (FileNotFoundError, ConnectionRefusedError):
+                time.sleep(0.02)
         if self.open:
-            self.socket.connect(path)
             self.lines = self.socket.makefile("r")
             self.lines.readline()
             self.ask("qmp_capabilities")
