@@ -65,6 +65,8 @@ def explain(machine: Board, end: str, symbol: Name = nameless) -> Explanation:
         facts["halt"] = halt.facts(machine, then)
     if chain and (end in ("shutdown", "fault") or repeated or end == "halted"):
         facts["faults"] = [_fault(machine, chain, i, symbol) for i in range(len(chain))]
+        if repeated:
+            repeated["itself"] = facts["faults"][0].get("handler", {}).get("linear") == facts["faults"][0]["linear"]
     facts["registers"] = _registers(then)
     at = state.before(machine, chain[0]) if facts["faults"] and end != "halted" else then
     if facts.get("halt") and then.peek(then.code - 1, 1) == b"\xF4":

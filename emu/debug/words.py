@@ -171,6 +171,8 @@ def _halt(found: dict[str, Any]) -> str:
 def _repeated(found: dict[str, Any]) -> str:
     least = "at least " * found["more"]
     text = f"{_mnemonic(found['vector'])} at {found['rip']:#x} came {least}{found['count']} times in a row"
+    if found.get("itself"):
+        return text + ": that is the first instruction of its own handler, and so each makes the next one."
     if found["falling"]:
         return text + ": its handler raises it itself, and the stack falls each time."
     same = ", each time with the same registers: the handler returns and nothing has changed"

@@ -163,3 +163,12 @@ def test_a_cut_after_a_store_into_the_block_that_runs_changes_no_count(fast, mon
         return count
 
     assert blocks(10) == blocks(10_000)
+
+
+def test_a_handler_that_cannot_be_fetched_does_not_hold_the_host():
+    """Each #PF makes the next one, on the same stack of the TSS, and no block ever begins."""
+    guest = Guest(LONG, "mov rax, [0x300000]")
+    guest.gate(14, 0x7F0000000000, ist=1)
+    assert guest.run(20_000) is Stop.DUE and 20_000 <= guest.engine.now() < 21_000
+    assert guest.engine.counters()["exceptions"] == {14: 40}
+    assert guest.run(20_000) is Stop.DUE and guest.engine.counters()["exceptions"] == {14: 80}

@@ -29,6 +29,8 @@ BUGS = {
     "canonical_iret": (End.SHUTDOWN, "not-canonical", ["RIP = 0x900000000000 is not canonical"], [13, 8]),
     "fault_loop": (End.TIME, "fault-loop", ["the same fault again and again", "with the same registers", "#PF",
                                             "PDE 72", "is not present"], [14]),
+    "no_handler_code": (End.TIME, "fault-loop", ["the same fault again and again", "went to 0x7f0000000000 for code",
+                                                 "PML4E 254"], [14]),
     "recursive_fault": (End.SHUTDOWN, "recursive-fault", [
         "its handler raises it itself", "the stack has run out of its memory", "PTE 510"], [14, 8]),
     "null_pointer": (End.SHUTDOWN, "null-pointer", ["the read from 0x18", "this is a null pointer with the offset 0x18"],
@@ -105,6 +107,11 @@ def test_the_interrupt_controllers_of_a_guest_that_waits():
     pic = found["controllers"]["pic1"]
     assert found["if"] and pic["vector"] == 0x20
     assert (pic["irr"], pic["isr"], pic["imr"], pic["open"]) == (1, 1, 0xFE, 0)
+
+
+def test_a_handler_that_cannot_be_fetched_makes_its_own_fault():
+    text = "\n".join(died("no_handler_code")[1].paragraphs())
+    assert "that is the first instruction of its own handler" in text
 
 
 # -- watching

@@ -15,6 +15,7 @@ from emu.cpu.unicorn.layout import (
     BUDGET,
     CPU_ENV,
     CPU_EXCEPTION_INDEX,
+    CPU_UC,
     EFLAGS,
     ERROR_CODE,
     EXCEPTION_IS_INT,
@@ -47,6 +48,9 @@ def deliver_exception(box: int) -> str:
     exception becomes a nested one, then #DF, then a shutdown, as the SDM's table 6-5 has it.  Its error code is put right
     here (SDM vol. 3A, 6.13): the library never sets EXT, and gives vector * 16 + 2 for a gate in long mode.  Vectors above
     FFh are the library's own signals and go their way.
+
+    A handler whose first instruction cannot be fetched is called again and again, and no block ever begins: so a budget that
+    is spent is seen here, too, as the handler's first block would see it.
     """
     return f"""
         cmp esi, 0xff
@@ -94,6 +98,23 @@ def deliver_exception(box: int) -> str:
         mov dword ptr [rbx + {CPU_EXCEPTION_INDEX:#x}], 0xffffffff
         mov rax, {box:#x}
         mov qword ptr [rax + {m.DELIVERING:#x}], 0x0
+        cmp dword ptr [rbx + {CPU_ENV + EXCEPTION_IS_INT:#x}], 0x0
+        jne paid
+    look:
+        mov rdx, [rbx + {CPU_ENV + BUDGET:#x}]
+        cmp rdx, [rax + {m.BLOCK_NS:#x}]
+        jge paid
+        mov rcx, {(1 << 64) - m.KICK // 2:#x}
+        cmp rdx, rcx
+        jl paid
+        call [rax + {m.EXPIRED:#x}]
+        test eax, eax
+        mov rax, {box:#x}
+        je look
+        mov rdi, [rbx + {CPU_UC:#x}]
+        mov rax, {symbol("uc_emu_stop"):#x}
+        call rax
+    paid:
         pop rbx
     other:
         xor eax, eax
