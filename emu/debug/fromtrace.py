@@ -13,6 +13,7 @@ from emu.trace.reader import Trace
 
 LAST = 20                       # instructions
 WINDOW = 200_000                # blocks that are looked at for calls
+THUNK = 16                      # bytes that the call inside a thunk passes over
 CALLS = "call", "lcall"
 RETURNS = "ret", "retf", "retfq"
 LEAVES = "iret", "iretd", "iretq"
@@ -60,7 +61,7 @@ def calls(trace: Trace, symbol: Name = nameless) -> list[dict[str, Any]]:
             elif how == "call":
                 stack.append({"from": at, "back": behind, "to": block.pc, "how": "call"})
             elif how == "ret":
-                _unwind(stack, block.pc)
+                _unwind(stack, block.pc, at)
             elif how == "iret":
                 while stack and stack.pop()["back"] is not None:
                     pass
@@ -77,14 +78,31 @@ def _end(block: Block) -> tuple[str, int, int]:
     return how, address & ADDRESS, address + length & ADDRESS
 
 
-def _unwind(stack: list[dict[str, Any]], to: int) -> None:
-    """A return leads behind its call; those inside it were left by other means."""
-    for i in range(len(stack) - 1, max(-1, len(stack) - 16), -1):
+def _unwind(stack: list[dict[str, Any]], to: int, at: int) -> None:
+    """A return leads behind its call; those inside it were left by other means.
+
+    One that leads elsewhere is the jump of a thunk, if a call has just come to where it is: then that call was to there.
+    Otherwise another task's stack is used now, of which nothing is known.
+    """
+    for i in range(len(stack) - 1, -1, -1):
         if stack[i]["back"] == to:
             del stack[i:]
             return
         if stack[i]["back"] is None:
-            return
+            break
+    if len(stack) > 1:
+        over = stack[-1]
+        if over["back"] and 0 <= over["to"] - over["back"] <= THUNK and _inside(stack[-2], over["from"]):
+            stack.pop()
+    if stack and _inside(stack[-1], at):
+        stack[-1]["to"] = to
+    else:
+        stack.clear()
+
+
+def _inside(frame: dict[str, Any], address: int) -> bool:
+    """Whether an address may be in the thunk that a frame is in."""
+    return frame["back"] is not None and 0 <= address - frame["to"] <= 4 * THUNK
 
 
 # -- who wrote it
