@@ -127,6 +127,8 @@ class Disk:
 
     def __init__(self, medium: Any, tell: Callable[[int, int, int], None]) -> None:
         self._medium, self._tell = medium, tell
+        if hasattr(medium, "read_into"):
+            self.read_into = self._fill
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._medium, name)
@@ -135,6 +137,11 @@ class Disk:
         """See emu.chips.media.Medium."""
         self._tell(DISK_READ, offset, length)
         return bytes(self._medium.read(offset, length))
+
+    def _fill(self, offset: int, place: memoryview) -> None:
+        """See emu.chips.media.read_into."""
+        self._tell(DISK_READ, offset, len(place))
+        self._medium.read_into(offset, place)
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """See emu.chips.media.Medium."""
