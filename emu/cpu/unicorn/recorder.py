@@ -23,7 +23,7 @@ from emu.cpu.unicorn.code import Code
 from emu.cpu.unicorn.fast.record import LARGEST
 from emu.cpu.unicorn.layout import CPU_ENV, TCG_EPILOGUE, TLB_WATCHPOINT, TRACE_AT, UC_TCG, read_u64, symbol, write_u64
 from emu.cpu.unicorn.memory import host_address
-from emu.cpu.unicorn.room import hold, room
+from emu.cpu.unicorn.room import hold, reaches, room
 from emu.engine import EngineError, Sink
 
 STUBS = 64 << 20                # bytes of address space: each block's host code is longer than its stub
@@ -53,11 +53,18 @@ class Recorder:
         """See emu.engine.Engine.record; whether it is on."""
         if sink is not None and "budget" not in self._techniques:
             raise EngineError("recording needs the technique `budget`: set EMU_FAST so that it is on")
+        if sink is not None and not reaches(self._epilogue):
+            raise EngineError("no room for translations near the library in this process: record in one of its own")
         if self.on:
             self._stop()
         if sink is not None:
             self._start(sink)
         return self.on
+
+    @property
+    def _epilogue(self) -> int:
+        """An address among the translations."""
+        return read_u64(read_u64(self._handle + UC_TCG) + TCG_EPILOGUE)
 
     def before(self, function: Callable[[], bool]) -> Callable[[], bool]:
         """The same function, behind a `drain`."""
@@ -72,7 +79,7 @@ class Recorder:
         self._sink, self.position = sink, 0
         self._flush()
         with room(STUBS):
-            self._stubs = Code(STUBS, near=read_u64(read_u64(self._handle + UC_TCG) + TCG_EPILOGUE))
+            self._stubs = Code(STUBS, near=self._epilogue)
         self._rings = mmap.mmap(-1, DEFINITIONS + LARGEST + EVENTS * EVENT, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._view = memoryview(self._rings)
         self._definitions = host_address(self._rings)

@@ -9,12 +9,14 @@ loaded, which costs no memory, and given up for the moment in which an engine ma
 from __future__ import annotations
 
 import ctypes
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from emu.cpu.unicorn.layout import symbol
 
 SIZE, GRAIN = 1 << 30, 2 << 20              # bytes; the kernel aligns large mappings to 2 MiB
+REACH = (1 << 31) - (256 << 20)             # bytes, with room for the translations' own length
 MAP_PRIVATE, MAP_ANONYMOUS, MAP_NORESERVE, MAP_FIXED_NOREPLACE = 0x02, 0x20, 0x4000, 0x100000
 FLAGS = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
 
@@ -33,21 +35,39 @@ def hold() -> None:
             _held.add(address)
 
 
-@contextmanager
-def room(size: int) -> Iterator[None]:
-    """What is mapped inside finds `size` bytes of the room in one piece, if there are as many; the rest stays reserved."""
-    wanted = -(-size // GRAIN)
+def _run(wanted: int) -> range | None:
+    """The highest piece of so many grains that is held."""
     for last in sorted(_held, reverse=True):
         run = range(last - (wanted - 1) * GRAIN, last + 1, GRAIN)
         if _held.issuperset(run):
-            for address in run:
-                _libc.munmap(address, GRAIN)
-            _held.difference_update(run)
-            break
+            return run
+    return None
+
+
+@contextmanager
+def room(size: int) -> Iterator[None]:
+    """What is mapped inside finds `size` bytes of the room in one piece, if there are as many; the rest stays reserved.
+
+    Engines that nobody closed may hold it: before it is said to be full, the collector looks for them.
+    """
+    wanted = -(-size // GRAIN)
+    run = _run(wanted)
+    if run is None:
+        gc.collect()
+        hold()
+        run = _run(wanted)
+    for address in run or ():
+        _libc.munmap(address, GRAIN)
+    _held.difference_update(run or ())
     try:
         yield
     finally:
         hold()
+
+
+def reaches(address: int) -> bool:
+    """Whether code at `address` calls the library by near calls."""
+    return abs(address - symbol("uc_open")) < REACH
 
 
 hold()
