@@ -76,6 +76,7 @@ ROWS = [
         key ret
         expect "syslinux guest"
     """, label="memdisk"),
+    Row("debian12-i386", 'expect "deb32 login: "', seconds=180),
     Row("ipxe-cd", 'expect "iPXE 1.0.0+"'),
     Row("ipxe", 'expect "iPXE 1.0.0+"\nexpect "Open Source Network Boot Firmware"', ("--firmware", "emu"), firmware=(OURS,)),
     Row("memtest86plus", r"""
