@@ -16,6 +16,14 @@ from emu.host.progress import ProgressLine
 
 def cost(options: argparse.Namespace) -> int:
     """The command.  Raises UsageError."""
+    from emu.cost.room import NoRoom
+    try:
+        return _cost(options)
+    except NoRoom as error:
+        raise UsageError(str(error)) from None
+
+
+def _cost(options: argparse.Namespace) -> int:
     if options.action == "explain":
         from emu.cost import explain
         print(explain.explain(_record(options.record) if options.record else None))

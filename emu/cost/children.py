@@ -1,7 +1,8 @@
 """The processes that are measured: each is ours, has a time limit, dies with us, and is ended by its own handle alone.
 
 What one writes on standard output: 1 when its work begins, 2 when it has ended, then text, then 3.  The text is the result
-in decimal, or 48 letters (see program.asm), or "result cpu wall start_cpu start_wall" in decimal and ns.
+in decimal, or 48 letters (see program.asm), or "result cpu wall" or "result cpu wall start_cpu start_wall" in decimal and
+ns; the number of exits may follow.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -24,9 +26,16 @@ class FormError(Exception):
     """A run has failed: one line."""
 
 
+class NoEnd(FormError):
+    """It took longer than a run may."""
+
+
 @dataclass(frozen=True)
 class Sample:
-    """One run: what it computed; CPU and wall seconds of the work, of all before it, and of the whole; peak memory, bytes."""
+    """One run: what it computed; CPU and wall seconds of the work, of all before it, and of the whole; peak memory, bytes.
+
+    `exits`: how often the work left the guest's own code for what imitates its machine; None where nobody counts.
+    """
 
     result: int
     cpu: float
@@ -36,6 +45,7 @@ class Sample:
     whole_cpu: float
     whole_wall: float
     peak: int
+    exits: int | None = None
 
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -69,6 +79,7 @@ class Child:
                 inside()
 
         self.name = os.path.basename(command[0])
+        self.floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
         self.began = time.monotonic()
         self.text = bytearray()
         try:
@@ -106,7 +117,7 @@ class Child:
         while streams:
             ready = select.select(streams, [], [], max(0.0, deadline - time.monotonic()))[0]
             if not ready:
-                raise FormError(f"no end after {limit:.0f} s")
+                raise NoEnd(f"no end after {limit:.0f} s")
             for stream in ready:
                 data = os.read(stream, 1 << 16)
                 if not data:
@@ -118,6 +129,7 @@ class Child:
                     for byte in data:
                         if byte in (1, 2):
                             marks.append(now)
+                            self.peak = max(self.peak, peak_of(self.child.pid))
                             text.clear()
                         elif byte == 3:
                             return marks, self._numbers(bytes(text), marks)
@@ -164,7 +176,9 @@ class Child:
                     stream.close()
         if used is None:
             return 0.0, wall
-        self.peak = used.ru_maxrss << 10
+        peak = used.ru_maxrss << 10
+        if peak > self.floor or not self.peak:          # below, it is that of this process, before the child became another
+            self.peak = peak
         return used.ru_utime + used.ru_stime, wall
 
 
@@ -193,7 +207,7 @@ def once(command: Sequence[str], limit: float, *, own: bool = False, stays: bool
     cpu, wall = (number / 1e9 for number in numbers[1:3]) if own else (marks[1][0] - marks[0][0], marks[1][1] - marks[0][1])
     start = marks[0][1] - child.began
     return Sample(numbers[0], cpu, wall, max(0.0, whole_cpu - cpu) if own else marks[0][0], start, whole_cpu, whole_wall,
-                  child.peak)
+                  child.peak, numbers[3] if len(numbers) > 3 else None)
 
 
 class Session:
@@ -212,9 +226,9 @@ class Session:
         except FormError:
             self.close()
             raise
-        result, cpu, wall, start_cpu, start_wall = numbers
+        result, cpu, wall, start_cpu, start_wall, *exits = numbers
         return Sample(result, cpu / 1e9, wall / 1e9, start_cpu / 1e9, start_wall / 1e9, (cpu + start_cpu) / 1e9,
-                      (wall + start_wall) / 1e9, peak_of(self.child.child.pid))
+                      (wall + start_wall) / 1e9, peak_of(self.child.child.pid), exits[0] if exits else None)
 
     def close(self) -> None:
         if self.child is not None:

@@ -13,7 +13,6 @@ import io
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -26,6 +25,7 @@ from emu.cost import jvm, languages, measure, portable, programs, translate, web
 from emu.cost.catalog import FORMS
 from emu.cost.forms import Form, Missing
 from emu.cost.measure import Cell
+from emu.cost.room import Room
 from emu.cost.workloads import CRC, SIZE, WORKLOADS
 
 TURNS = 3
@@ -102,16 +102,13 @@ def side_by_side(columns: dict[str, list[str]]) -> Iterator[str]:
 
 def explain(record: Any = None) -> str:
     """The whole text; without a record with `crc` the loop is measured now."""
-    directory = Path(tempfile.mkdtemp(prefix="emu-cost-"))
-    try:
+    with Room() as directory:
         code = machine_code()
         columns = {"x86, by capstone (process, container, guests)": code, "WebAssembly": wasm(),
                    "JVM byte code": java(directory), "CPython": cpython(), "Ruby YARV": yarv(directory)}
         lines = ["The inner loop of CRC-32: result = table[(result ^ byte) & 255] ^ (result >> 8)", *side_by_side(columns)]
         steps = times(record) if record is not None else _measure(directory)
         return "\n".join([*lines, "", *ledger(steps, len(code))])
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def times(record: Any) -> dict[str, Any]:

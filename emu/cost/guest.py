@@ -1,7 +1,7 @@
 """Our machine as a form, in a process of its own: `python -m emu.cost.guest KIND DIRECTORY`.
 
 KIND: bare, linux, or the level of a trace (its recordings go to DIRECTORY).  Each line of standard input is a workload's
-number and its rounds; the answer is 1, 2, "result cpu wall start_cpu start_wall" in ns, 3.
+number and its rounds; the answer is 1, 2, "result cpu wall start_cpu start_wall" in ns and how many exits the work had, 3.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from emu.boards.board import MIB, Board
@@ -22,21 +23,23 @@ from emu.machine import End
 
 MEMORY, LINUX_MEMORY = 128 * MIB, 256 * MIB
 LIMIT = 3600                    # s of guest time
+ACCESSES = "port_reads", "port_writes", "mmio_accesses"
 LINUX, PROMPT = "linux-amd64", "/ # "
 
 
 class Marks:
-    """Bytes from the guest; the times when its work begins and ends."""
+    """Bytes from the guest; the times when its work begins and ends, and the machine's exits until then."""
 
-    def __init__(self, stop: str = "") -> None:
-        self.times: list[tuple[int, int]] = []
+    def __init__(self, exits: Callable[[], int] = lambda: 0) -> None:
+        self.exits = exits
+        self.times: list[tuple[int, int, int]] = []
         self.text = bytearray()
         self.done = False
 
     def __call__(self, data: bytes) -> None:
         for byte in data:
             if byte in (1, 2):
-                self.times.append((time.process_time_ns(), time.monotonic_ns()))
+                self.times.append((time.process_time_ns(), time.monotonic_ns(), self.exits()))
                 self.text.clear()
             elif byte == 3:
                 self.done = True
@@ -49,10 +52,17 @@ class Marks:
         return int("".join("%x" % (letter - ord("a")) for letter in self.text[:16]), 16)
 
 
+def exits(machine: Board) -> int:
+    """How often the guest's code was left for its machine: accesses to device registers, and interrupts of devices."""
+    counters = machine.engine.counters()
+    return int(sum(counters[name] for name in ACCESSES) + sum(counters["interrupts"].values()))
+
+
 def answer(marks: Marks, start: tuple[int, int]) -> None:
     """Tell what a run came to."""
     first, last = marks.times
-    numbers = (marks.result(), last[0] - first[0], last[1] - first[1], first[0] - start[0], first[1] - start[1])
+    numbers = (marks.result(), last[0] - first[0], last[1] - first[1], first[0] - start[0], first[1] - start[1],
+               last[2] - first[2])
     sys.stdout.write("\1\2" + " ".join(map(str, numbers)) + "\3")
     sys.stdout.flush()
 
@@ -65,6 +75,7 @@ def bare(number: int, rounds: int, level: str, directory: Path) -> None:
     marks = Marks()
     with Tiny(MEMORY, debug=marks) as machine:
         machine.load(kernel)
+        marks.exits = lambda: exits(machine)
         if level == "bare":
             end = machine.run_until(seconds=LIMIT)
         else:
@@ -128,7 +139,8 @@ class Linux:
         start = time.process_time_ns(), time.monotonic_ns()
         if self.machine is None:
             self.machine = self.boot()
-        marks = self.marks = Marks()
+        machine = self.machine
+        marks = self.marks = Marks(lambda: exits(machine))
         self.machine.send(f"/work {number} {rounds}\n")
         self.machine.run_until(when=lambda: marks.done, seconds=LIMIT)
         answer(marks, start)

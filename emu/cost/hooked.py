@@ -23,8 +23,8 @@ def run(number: int, rounds: int) -> None:
     unicorn: Any = importlib.import_module("unicorn")           # the engine's room is not for us: another process, stock
     x86: Any = importlib.import_module("unicorn.x86_const")
     start = time.process_time_ns(), time.monotonic_ns()
-    marks = Marks()
     counted = mask = 0
+    marks = Marks(lambda: counted)
     uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
     uc.mem_map(STACK, programs.CODE - STACK)
     uc.mem_map(programs.CODE, programs.DATA_END - programs.CODE)

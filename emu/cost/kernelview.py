@@ -7,14 +7,13 @@ kernel is another, and counts for itself.
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from emu.cost.children import FormError, die_with_parent
 from emu.cost.forms import Form, LinuxGuest, Missing, Native
+from emu.cost.room import Room
 from emu.cost.runc import Runc
 
 FILES = "/proc/version", "/proc/stat"
@@ -56,12 +55,12 @@ def guest(form: Form) -> str:
 def show() -> str:
     """The whole view, as text."""
     lines = [f"{'':18}{'kernel':28}" + "".join(f"{name:>14}" for name in COUNTERS)]
-    directory = Path(tempfile.mkdtemp(prefix="emu-cost-"))
+    room = Room()
     forms: list[Form] = []
     rows: dict[str, tuple[str, dict[str, int]]] = {}
     try:
         for number, kind in enumerate((Native, Runc, LinuxGuest, Native)):
-            own = directory / str(number)
+            own = room.directory / str(number)
             own.mkdir()
             form = kind(own)
             forms.append(form)
@@ -78,7 +77,7 @@ def show() -> str:
     finally:
         for form in forms:
             form.close()
-        shutil.rmtree(directory, ignore_errors=True)
+        room.close()
     return "\n".join([*lines, "", *verdict(rows)])
 
 

@@ -92,6 +92,7 @@ def run(number: int, rounds: int) -> None:
     vm = VM()
     vm.start(programs.kernel(number, rounds, by_iret=True), programs.ENTRY64)
     times: list[tuple[int, int]] = []
+    exits = 0
     text = ""
     while True:                                         # to its last word: HLT needs ring 0, where not every KVM brings it
         reason, port, data = vm.run()
@@ -101,12 +102,15 @@ def run(number: int, rounds: int) -> None:
             times.append((time.process_time_ns(), time.monotonic_ns()))
             if data == b"\1":
                 os.write(1, data)
+                exits = -sum(vm.exits.values())
+            else:
+                exits += sum(vm.exits.values())
         elif port == 0xE9 and data == b"\3":
             break
         elif port == 0xE9:
             text += "%x" % (data[0] - ord("a"))
     (cpu, wall), (cpu_end, wall_end) = times
-    os.write(1, b"\2%d %d %d\3" % (int(text[:16], 16), cpu_end - cpu, wall_end - wall))
+    os.write(1, b"\2%d %d %d %d\3" % (int(text[:16], 16), cpu_end - cpu, wall_end - wall, exits))
 
 
 def probe(exits: int = 200) -> None:

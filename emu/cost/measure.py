@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import statistics
-import tempfile
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from emu.cost.children import FormError, Sample
+from emu.cost.children import FormError, NoEnd, Sample
 from emu.cost.forms import Form, Missing
+from emu.cost.room import Room
 from emu.cost.workloads import WORKLOADS, Workload, expected
 
 FORMAT = 1
 FULL = 5                        # rounds from which on what is slow is measured in each
 T95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}     # Student's t, 95 %, by samples
+
+
+FAILURES = FormError, OSError, ValueError, subprocess.SubprocessError      # of a form; they are its own
+
+
+def said(error: Exception) -> str:
+    """In one line."""
+    return " ".join(str((error.strerror if isinstance(error, OSError) else "") or error).split())
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
@@ -38,6 +46,7 @@ class Cell:
         self.samples: list[Sample] = []
         self.state = "ok"
         self.why = ""
+        self.no_end = False
         if workload.name in form.lacks:
             self.state, self.why = "lacks", form.lacks[workload.name]
 
@@ -51,8 +60,8 @@ class Cell:
             self.samples.append(sample)
         except Missing as error:
             self.state, self.why = "lacks", str(error)
-        except (FormError, OSError) as error:
-            self.state, self.why = "failed", " ".join(str(error).split())
+        except FAILURES as error:
+            self.state, self.why, self.no_end = "failed", said(error), isinstance(error, NoEnd)
 
     def record(self) -> dict[str, Any]:
         made: dict[str, Any] = {"state": self.state, "rounds": self.rounds, "whole": self.workload.rounds}
@@ -69,26 +78,29 @@ class Cell:
         made["cpu"] = times("whole_cpu" if spawn else "cpu", scale)
         made["wall"] = times("whole_wall" if spawn else "wall", scale)
         made["start_cpu"], made["start_wall"] = times("start_cpu", 1), times("start_wall", 1)
+        counted = [sample.exits for sample in self.samples if sample.exits is not None]
+        if counted:
+            made["exits"] = round(statistics.median(counted))      # of a run as it was: not all of them scale
         made["peak"] = max(sample.peak for sample in self.samples)
         return made
 
 
 def measure(kinds: Sequence[type[Form]], names: Sequence[str], rounds: int,
             progress: Callable[[str, float | None], None] = lambda what, done: None, command: str = "") -> dict[str, Any]:
-    """Every workload in every form, `rounds` times in turn.  Nothing is left behind, whatever happens."""
-    directory = Path(tempfile.mkdtemp(prefix="emu-cost-"))
+    """Every workload in every form, `rounds` times in turn.  Nothing is left behind, whatever happens.  Raises NoRoom."""
+    room = Room()
     forms: list[Form] = []
     try:
         missing: dict[str, str] = {}
         for number, kind in enumerate(kinds):
-            own = directory / str(number)
+            form = kind(room.directory / str(number))
+            forms.append(form)
+            progress(f"looking for {form.name}", 0)
             try:
-                own.mkdir()
-                form = kind(own)
-                forms.append(form)
+                form.directory.mkdir()
                 form.find()
-            except (Missing, OSError) as error:
-                missing[kind.name] = str(error)
+            except (Missing, *FAILURES) as error:
+                missing[form.name] = said(error)
         cells = [[Cell(form, WORKLOADS[name]) for name in names] for form in forms]
         total, done = rounds * len(forms) * len(names), 0
         for turn in range(rounds):
@@ -100,6 +112,8 @@ def measure(kinds: Sequence[type[Form]], names: Sequence[str], rounds: int,
                     again = rounds >= FULL or not cell.samples or name not in form.slow
                     if again and cell.state == "ok" and form.name not in missing:
                         cell.run()
+                        if cell.no_end:
+                            give_up(cells[row], cell)
         return {
             "format": FORMAT, "command": command, "turns": rounds, "host": host(),
             "workloads": [{"name": name, "what": WORKLOADS[name].what, "unit": WORKLOADS[name].unit,
@@ -111,7 +125,14 @@ def measure(kinds: Sequence[type[Form]], names: Sequence[str], rounds: int,
     finally:
         for form in forms:
             form.close()
-        shutil.rmtree(directory, ignore_errors=True)
+        room.close()
+
+
+def give_up(cells: Sequence[Cell], because: Cell) -> None:
+    """What has no end once is not waited for again: the run has a bound."""
+    for cell in cells:
+        if cell.state == "ok" and not cell.samples:
+            cell.state, cell.why = "failed", f"not tried: {because.workload.name} had {because.why}"
 
 
 def host() -> dict[str, Any]:

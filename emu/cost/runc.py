@@ -91,7 +91,7 @@ class Runc(Form):
             linux["uidMappings"] = [{"containerID": 0, "hostID": os.geteuid(), "size": 1}]
             linux["gidMappings"] = [{"containerID": 0, "hostID": os.getegid(), "size": 1}]
         if self.limits:
-            linux["cgroupsPath"] = f"/emu-cost-{os.getpid()}"
+            linux["cgroupsPath"] = f"/{self.directory.parent.name}"      # where janitor.py looks for what is left
             linux["resources"] = {"memory": {"limit": MEMORY}, "pids": {"limit": PROCESSES}, "cpu": {"shares": SHARE}}
         return {
             "ociVersion": "1.0.2", "root": {"path": "rootfs", "readonly": False}, "hostname": "emu-cost",
