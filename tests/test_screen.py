@@ -11,7 +11,7 @@ import pytest
 from emu import screen
 from emu.host import png
 from emu.screen import FRAME_TIME, Cursor
-from tests.vgaguest import MODES
+from tests.boards.vgaguest import MODES
 
 RED, BLUE = 4, 1
 DAC = bytes(v for i in range(256) for v in (i & 0x3F, 63 - (i & 0x3F), i >> 2))

@@ -9,8 +9,8 @@ import pytest
 
 from emu.boards.pc import PC
 from emu.host.recipes import initrd
+from tests.boards.test_floppy import DISKETTE, Medium
 from tests.boot import APT, fetched
-from tests.test_floppy import DISKETTE, Medium
 
 pytestmark = [pytest.mark.boot, APT]
 INIT = b"""\

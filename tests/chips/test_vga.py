@@ -13,7 +13,7 @@ from emu.chips.dispi import Dispi
 from emu.chips.vga import VGA
 from emu.chips.vgabeam import Beam
 from emu.clock import Clock
-from tests import vgaguest
+from tests.boards import vgaguest
 from tests.chips.bench import Bench
 
 MSE = 2

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from emu.firmware import build, floppy
-from tests.test_firmware import converse
+from tests.firmware.test_our_kernels import converse
 
 SHELL = [
     ("type help.\n", ""), ("A> ", "help\r"), ("reboot, off  leave", ""), ("A> ", "dir\r"), ("README   TXT", ""),

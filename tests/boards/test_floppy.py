@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from emu.boards.pc import PC
-from tests.floppyguest import BUFFER, Script
+from tests.boards.floppyguest import BUFFER, Script
 
 
 class Medium:

@@ -176,7 +176,7 @@ def test_an_entry_says_what_was_tested(image):
 
 @pytest.mark.parametrize("image", manifest.entries().values(), ids=lambda image: image.name)
 def test_the_tests_that_want_an_image_exist(image):
-    here = Path(__file__).resolve().parent.parent
+    here = Path(__file__).resolve().parents[2]
     for test in image.tests:
         assert (here / test).exists(), f"{image.name} is wanted by {test}"
 

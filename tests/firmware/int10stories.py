@@ -1,8 +1,8 @@
-"""What the guest of tests/int10guest.py does: scripts, each of which two VGA BIOSes answer in the same way."""
+"""What the guest of tests/firmware/int10guest.py does: scripts, each of which two VGA BIOSes answer in the same way."""
 
 from __future__ import annotations
 
-from tests.int10guest import BUFFER, Script
+from tests.firmware.int10guest import BUFFER, Script
 
 # A font that no BIOS has, 16 bytes a character, so that what is drawn does not depend on whose font it is
 FONT = bytes(c * 7 + line * 13 + (c >> 3) * line & 0xFF | 1 << line % 8 for c in range(256) for line in range(16))

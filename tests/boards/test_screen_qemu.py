@@ -18,7 +18,7 @@ import pytest
 
 from emu.boards.board import MIB
 from emu.boards.pc import PC
-from tests import vgaguest as g
+from tests.boards import vgaguest as g
 
 QEMU = shutil.which("qemu-system-i386")
 TEXT, A000 = 0xB800, 0xA000

@@ -12,9 +12,9 @@ from unicorn import x86_const
 
 from emu.boards.pc import PC
 from emu.firmware import build
-from tests import int10stories
-from tests.int10guest import BUFFER, Script, words
-from tests.test_floppy import Medium
+from tests.boards.test_floppy import Medium
+from tests.firmware import int10stories
+from tests.firmware.int10guest import BUFFER, Script, words
 
 OTHER = Path("/usr/share/seabios/vgabios-stdvga.bin")
 STORIES = {

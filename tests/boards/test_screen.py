@@ -16,7 +16,7 @@ from emu.boards.pc import PC
 from emu.boards.tiny import Tiny
 from emu.cli import main
 from emu.machine import End
-from tests import vgaguest as g
+from tests.boards import vgaguest as g
 
 SEABIOS = Path("/usr/share/seabios/bios-256k.bin"), Path("/usr/share/seabios/vgabios-stdvga.bin")
 

@@ -17,7 +17,7 @@ import pytest
 
 from emu.assembler import assemble
 from emu.host.display import ENTER, LEAVE
-from tests.test_pc_screen import ECHO
+from tests.boards.test_screen import ECHO
 
 TIME = 20
 
