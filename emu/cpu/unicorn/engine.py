@@ -27,7 +27,7 @@ from emu.cpu.unicorn.models import MODELS, hide_features
 from emu.cpu.unicorn.recent import Recent
 from emu.cpu.unicorn.recorder import Recorder
 from emu.cpu.unicorn.registers import Registers
-from emu.cpu.unicorn.room import hold, room
+from emu.cpu.unicorn.room import away, hold, room
 from emu.cpu.unicorn.views import Views
 from emu.engine import Costs, EngineError, Sink, Space, Stop
 
@@ -51,7 +51,7 @@ class UnicornEngine:
         self._sealed, self._nmi, self._a20, self._skipped, self._slack = False, 0, 1, 0, self.costs.block - 1
         self._memory = Memory(memory)
         self._views = Views(self._memory)
-        self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64, MODELS[model])
+        self._uc = away(lambda: unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64, MODELS[model]))
         self._uc.ctl_set_tcg_buffer_size(TRANSLATIONS)
         self._uc.ctl_exits_enabled(True)            # with no exits set, `until` is ignored
         with room(TRANSLATIONS + (4 << 20)):
