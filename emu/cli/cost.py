@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ def cost(options: argparse.Namespace) -> int:
 def _cost(options: argparse.Namespace) -> int:
     if options.action == "explain":
         from emu.cost import explain
-        print(explain.explain(_record(options.record) if options.record else None))
+        with ProgressLine() as progress:
+            text = explain.explain(options.workload_, _record(options.record) if options.record else None, progress)
+        print(text)
         return 0
     if options.action == "kernel":
         from emu.cost import kernelview
@@ -47,7 +50,7 @@ def _cost(options: argparse.Namespace) -> int:
 
 def _text(record: Any) -> str:
     from emu.cost import table
-    return table.table(record)
+    return table.table(record, shutil.get_terminal_size().columns if sys.stdout.isatty() else None)
 
 
 def _write(options: argparse.Namespace, record: Any, kind: str) -> None:
@@ -87,7 +90,7 @@ def _record(path: str) -> Any:
 def _check(record: Any) -> int:
     from emu.cost import shape
     verdicts = list(shape.check(record))
-    print("\n".join(map(str, verdicts)))
+    print("\n".join(shape.told(verdicts)))
     return 1 if any(verdict.kept is False for verdict in verdicts) else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+LOOPS = "cpu", "calls", "memory", "float", "syscall", "io", "irq"
 QUICK, FULL = 3, 10             # rounds
 
 
@@ -24,7 +25,7 @@ def add_cost(commands: Any) -> None:
     do = cost.add_subparsers(dest="action", metavar="ACTION")
     explain = do.add_parser("explain", allow_abbrev=False, help="the same inner loop in every form, and the ledger of exits",
                             description="The same inner loop in every form, side by side, and the ledger of exits.")
-    explain.add_argument("workload", choices=("cpu",), help="the workload")
+    explain.add_argument("workload_", metavar="WORKLOAD", choices=LOOPS, help=", ".join(LOOPS))
     explain.add_argument("--record", metavar="FILE", help="with the times of this record, instead of measuring")
     do.add_parser("kernel", allow_abbrev=False, help="who serves a system call",
                   description="Who serves a system call: in a container the host's kernel, in a guest its own.")

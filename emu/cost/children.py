@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import resource
 import select
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+SLACK = 1 << 20                 # bytes that a child takes before it becomes another program
 
 
 class FormError(Exception):
@@ -79,7 +79,7 @@ class Child:
                 inside()
 
         self.name = os.path.basename(command[0])
-        self.floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+        self.floor = resident() + SLACK
         self.began = time.monotonic()
         self.text = bytearray()
         try:
@@ -180,6 +180,14 @@ class Child:
         if peak > self.floor or not self.peak:          # below, it is that of this process, before the child became another
             self.peak = peak
         return used.ru_utime + used.ru_stime, wall
+
+
+def resident() -> int:
+    """What this process has in memory now, in bytes: a child has as much, until it becomes another program."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def peak_of(pid: int) -> int:

@@ -228,11 +228,15 @@ class Qemu(Form):
     def find(self) -> None:
         self.path = need("qemu-system-x86_64", "qemu-system-x86")
 
+    def command(self) -> list[str]:
+        """All but the kernel."""
+        return [self.path, "-accel", "tcg", *self.options, "-m", "128", "-display", "none", "-nodefaults", "-no-reboot",
+                "-debugcon", "stdio"]
+
     def run(self, workload: Workload, rounds: int) -> Sample:
         kernel = self.directory / "kernel"
         kernel.write_bytes(programs.kernel(workload.number, rounds))
-        return once([self.path, "-accel", "tcg", *self.options, "-m", "128", "-display", "none", "-nodefaults",
-                     "-no-reboot", "-debugcon", "stdio", "-kernel", str(kernel)], LIMIT, stays=True)
+        return once([*self.command(), "-kernel", str(kernel)], LIMIT, stays=True)
 
 
 class QemuIcount(Qemu):

@@ -6,11 +6,14 @@ number and its rounds; the answer is 1, 2, "result cpu wall start_cpu start_wall
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from emu.boards.board import MIB, Board
 from emu.boards.pc import PC
@@ -147,8 +150,35 @@ class Linux:
         self.machine.run_until(seconds=0.2)                 # to the prompt
 
 
+def ledger(kind: str, number: int, rounds: int, directory: Path) -> dict[str, Any]:
+    """One run of the work alone on emu's ledger of exits: its facts, and what the work came to."""
+    from emu.debug.ledger import Ledger
+    marks = Marks()
+    with contextlib.ExitStack() as stack:
+        machine: Board
+        if kind == "linux":
+            machine = stack.enter_context(Linux(directory).boot())
+            machine.on_output = marks
+            machine.send(f"/work {number} {rounds}\n")
+        else:
+            kernel = directory / "kernel"
+            kernel.write_bytes(programs.kernel(number, rounds))
+            machine = stack.enter_context(Tiny(MEMORY, debug=marks))
+            machine.load(kernel)
+        machine.run_until(when=lambda: bool(marks.times), seconds=LIMIT)
+        with Ledger(machine) as book:
+            start = time.process_time_ns()
+            machine.run_until(when=lambda: marks.done, seconds=LIMIT)
+            cpu = time.process_time_ns() - start
+            facts = book.facts()
+    return {**facts, "cpu_ns": cpu, "result": marks.result()}
+
+
 def main() -> None:
     kind, directory = sys.argv[1], Path(sys.argv[2])
+    if kind == "ledger":
+        print(json.dumps(ledger(sys.argv[3], int(sys.argv[4]), int(sys.argv[5]), directory)))
+        return
     linux = Linux(directory)
     if kind == "show":
         print(linux.show(sys.argv[3:]))

@@ -7,7 +7,15 @@ import sys
 import time
 from typing import TextIO
 
+BAR = 24
 _INTERVAL = 0.1  # seconds between two drawings of the same step
+
+
+def bar(done: float) -> str:
+    """A bar of BAR columns, in eighths of one."""
+    eighths = round(min(max(done, 0.0), 1.0) * BAR * 8)
+    full, part = divmod(eighths, 8)
+    return ("█" * full + ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")[part]).ljust(BAR, "░")
 
 
 class ProgressLine:
@@ -33,7 +41,7 @@ class ProgressLine:
         now = time.monotonic()
         if new or now - self.drawn >= _INTERVAL:
             self.drawn = now
-            text = self.prefix + what + ("" if done is None else f" {done:4.0%}")
+            text = self.prefix + ("" if done is None else f"{bar(done)} {done:4.0%}  ") + what
             self._write("\r" + text[: self._width() - 1] + "\x1b[K")  # EL, ECMA-48 8.3.41: erase to the end of the line
 
     def close(self) -> None:

@@ -87,7 +87,7 @@ def test_what_fails_is_shown_with_its_error_and_the_rest_runs():
     assert "SIGKILL" in cells["killed"]["why"]
     assert "No space left" in cells["full"]["why"]
     shown = table.table(record)
-    assert "missing: apt-get install absent" in shown
+    assert "missing: absent: apt-get install absent" in shown
     assert shown.count("failed: ") == 3
 
 
@@ -209,7 +209,7 @@ def test_a_share_of_the_work_is_stated_and_scaled():
     record = measure.measure([Native, forms.CPython], ["float"], 1)
     cell = record["forms"][1]["cells"]["float"]
     assert cell["rounds"] * 64 == cell["whole"]
-    assert "CPython: 1/64 of the work, scaled" in table.table(record)
+    assert "* 1/64 of the work, scaled: CPython" in table.table(record)
     assert table.ratio(record, record["forms"][1], "float") > 2
 
 

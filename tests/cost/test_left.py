@@ -25,7 +25,7 @@ from emu.cost.forms import Native
 from emu.cost.room import Room
 
 COST = [sys.executable, "-m", "emu", "cost", "--rounds", "1"]
-LONG = "--workload", "cpu", "--workload", "memory"
+LONG = "--workload", "cpu", "--workload", "calls"
 root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
@@ -132,7 +132,7 @@ def test_a_form_that_is_killed_while_it_runs_is_shown_and_the_rest_runs(place):
         out, _ = run.communicate(timeout=60)
     native, ours = json.loads(out)["forms"]
     assert (ours["cells"]["cpu"]["state"], ours["cells"]["cpu"]["why"]) == ("failed", "killed by SIGKILL")
-    assert ours["cells"]["memory"]["state"] == native["cells"]["memory"]["state"] == "ok"
+    assert ours["cells"]["calls"]["state"] == native["cells"]["calls"]["state"] == "ok"
 
 
 def public(path):

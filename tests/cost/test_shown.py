@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from emu import cli
-from emu.cost import explain, page, plot, shape, table
+from emu.cost import explain, loops, page, plot, shape, table
 from emu.cost.kernelview import facts, verdict
 
 RECORD = Path(__file__).with_name("record.json")
@@ -32,8 +32,38 @@ def nothing_is_started(monkeypatch, request):
 
 def test_the_recorded_run_has_the_shape_of_the_literature(record):
     verdicts = [verdict for verdict in shape.check(record) if "over QEMU" not in verdict.what]
-    assert len(verdicts) == len(shape.BOUNDS)
+    assert len(verdicts) == len(shape.BOUNDS) + len(shape.EXITS)
     assert [str(verdict) for verdict in verdicts if not verdict.kept] == []
+
+
+def test_where_our_machine_is_slower_the_table_says_why(record):
+    for form in record["forms"]:
+        if form["name"] == shape.OURS:
+            form["cells"]["irq"]["cpu"]["median"] *= 100
+    shown = table.table(record)
+    assert "    irq is above 1: timer and interrupt controller" in shown
+    verdict, = (verdict for verdict in shape.check(record) if verdict.what.startswith("irq in"))
+    assert verdict.kept is False and verdict.sentence == shape.IS_FASTER
+
+
+def test_exits_are_counted_not_believed(record):
+    for form in record["forms"]:
+        if form["name"] == shape.OURS:
+            form["cells"]["syscall"]["exits"] = form["cells"]["syscall"]["rounds"] * shape.CALLS
+    verdict, = (verdict for verdict in shape.check(record) if verdict.what == f"exits a system call in {shape.OURS}")
+    assert verdict.value == 1.0 and verdict.kept is False
+
+
+def test_a_table_fits_its_terminal(record):
+    shown = table.table(record, 80).splitlines()
+    assert max(map(len, shown)) < 80
+    for form in record["forms"]:
+        assert sum(line.startswith(form["name"] + " ") for line in shown) >= 2          # two tables, one below the other
+
+
+def test_the_names_in_the_picture_cover_no_other(record):
+    assert plot._overlap((0, 0, 2, 2), (1, 1, 3, 3)) == 1 and plot._overlap((0, 0, 1, 1), (1, 0, 2, 1)) == 0
+    assert {plot.family(form["name"])[0] for form in record["forms"]} == {label for label, _, _ in plot.FAMILIES}
 
 
 def test_a_record_of_another_shape_is_told(record):
@@ -82,7 +112,7 @@ def test_the_command_line_shows_and_checks_a_record(record, tmp_path, capsys):
     assert cli.main(["cost", "--show", str(RECORD), "--html", str(path)]) == 0
     assert capsys.readouterr().out.startswith(table.table(record)[:40]) and path.stat().st_size > 5000
     cli.main(["cost", "check", str(RECORD)])
-    assert "as expected cpu in runc" in capsys.readouterr().out
+    assert "as expected cpu in runc, over a process: 1" in capsys.readouterr().out
     assert cli.main(["cost", "--show", str(tmp_path / "none")]) == 2
     assert cli.main(["cost", "--rounds", "0"]) == 2
     assert cli.main(["cost", "--form", "vmware"]) == 2
@@ -90,16 +120,34 @@ def test_the_command_line_shows_and_checks_a_record(record, tmp_path, capsys):
 
 
 def test_a_hook_s_model_is_calls_times_their_price(record):
-    lines = list(explain.ledger({"native": {"step": 2e-9}, "Unicorn, Python hook": {"step": 3e-6, "price": 4e-7},
-                                 "KVM": {"why": "not here"}}, 8))
-    assert re.search(r"Unicorn, Python hook +3000\.00 +8 +400 ns +3202\.00 ns", "\n".join(lines))
+    hook = {"step": 3e-6, "exits": 8.0, "price": 4e-7, "work": 2e-9, "rounds": 1}
+    lines = list(explain.ledger({"native": {"step": 2e-9}, "Unicorn, Python hook": hook, "KVM": {"why": "not here"}},
+                                loops.LOOPS["cpu"]))
+    assert re.search(r"Unicorn, Python hook +3 us +8 x +400 ns \+ +2 ns = +3\.2 us +0\.94", "\n".join(lines))
     assert any(re.search(r"KVM +-  +not here", line) for line in lines)
 
 
 def test_the_inner_loop_is_that_of_the_program():
-    code = explain.machine_code()
+    code = loops.machine_code()
     assert len(code) == 8 and code[-1].startswith("jb ")
-    assert any("i64.load8_u" in line for line in explain.wasm())
+    assert any("i64.load8_u" in line for line in loops.wasm(loops.LOOPS["cpu"]))
+
+
+@pytest.mark.parametrize("name", loops.LOOPS)
+def test_every_workload_has_its_loop_in_every_language(name, tmp_path):
+    loop = loops.LOOPS[name]
+    code = loops.machine_code(loop)
+    assert 4 <= len(code) <= 20 and (code[-1] == "ret" or code[-1].startswith("j"))
+    assert len(loops.cpython(loop)) > 8
+    assert (len(loops.wasm(loop)) > 8) is bool(loop.functions)
+
+
+def test_a_record_has_an_explanation(record):
+    steps = explain.times(record, "syscall")
+    assert steps["native"]["step"] > 1e-8 and "one trivial system call" in steps["JVM -Xint"]["why"]
+    assert steps[shape.OURS]["exits"] < 0.001
+    shown = "\n".join(explain.ledger(steps, loops.LOOPS["syscall"]))
+    assert all(form["name"] in shown for form in record["forms"])
 
 
 def test_whose_kernel_counts():

@@ -506,6 +506,13 @@ def test_progress_on_a_terminal_is_one_line_that_goes_away():
     assert len(stream.getvalue().split("\x1b[K")[0]) <= 80
 
 
+def test_progress_on_a_terminal_has_a_bar():
+    stream = Screen()
+    with ProgressLine(stream) as progress:
+        progress("fetching toy", 0.5)
+    assert f"emu: {'█' * 12}{'░' * 12}  50%  fetching toy" in stream.getvalue()
+
+
 def test_progress_into_a_closed_stream_is_no_error():
     stream = io.StringIO()
     stream.close()
