@@ -205,9 +205,9 @@ class LinuxGuest(Ours):
         from emu.host import fetch
         try:
             if fetch.cached("linux-amd64") is None:
-                raise Missing("linux-amd64 is not on this machine: emu images fetch linux-amd64")
+                fetch.fetch("linux-amd64")              # on first use, as `emu boot` does
         except fetch.FetchError as error:
-            raise Missing(str(error)) from None
+            raise Missing(f"linux-amd64 is not on this machine, and cannot be fetched: {error}") from None
 
 
 class Hooked(Ours):
