@@ -23,7 +23,7 @@ th{position:sticky;top:0;background:#fff}
 .layer{border:1px solid #bbb;margin:-1px 0 0;padding:.1rem .5rem;font-size:.78rem;text-align:center;background:#f7f7f7}
 .layer.imitated{border-style:dashed;background:#fff;color:#777;font-style:italic}.layer.last{background:#e3e3e3}
 .model{font-size:1.15rem;text-align:center;background:#f4f6f9;padding:.6rem}
-.key span{display:inline-block;width:.8rem;height:.8rem;margin:0 .3rem 0 1rem}
+.key b{font-weight:400;white-space:nowrap}.key span{display:inline-block;width:.8rem;height:.8rem;margin:0 .3rem 0 1rem}
 .kept{color:#2a7d46}.missed{color:#b8423d;font-weight:600}.none{color:#999}
 dt{font-weight:600;margin-top:.7rem}dd{margin-left:1.2rem}footer{margin-top:3rem;color:#555;font-size:.88rem}"""
 
@@ -44,7 +44,8 @@ pays for it in its own way.</p>
 <p>CPU time over that of the process; <b>spawn</b> is the time from start to end. Bars are on a logarithmic scale: each equal
 step is ten times as much, and a bar begins at 1. Below a figure stands how far its rounds lie apart. * The form did a part of
 the work, and its time was scaled.</p>
-<p class="key">{''.join(f'<span style="background:{colour}"></span>{label}' for label, colour in _colours(record))}</p>
+<p class="key">{' '.join(f'<b><span style="background:{colour}"></span>{label}</b>'
+                         for label, colour in _colours(record))}</p>
 <div class="wide"><table>{_head(record)}{''.join(_row(record, form) for form in record['forms'])}</table></div>
 <ul>{''.join(f'<li>{line}</li>' for line in _said(record))}</ul>
 <h2>What each form is</h2>

@@ -107,6 +107,19 @@ def test_the_picture(record, kind, start):
     assert plot.draw(record, kind).startswith(start)
 
 
+def test_what_is_missing_or_failed_is_in_the_picture_and_on_the_page(record):
+    pytest.importorskip("matplotlib", reason="pip install matplotlib")
+    forms = {form["name"]: form for form in record["forms"]}
+    forms["runc"]["missing"] = "runc is not here: apt-get install runc"
+    del forms["runc"]["cells"]
+    forms["KVM"]["cells"]["cpu"] = {"state": "failed", "why": "killed by SIGKILL", "rounds": 1, "whole": 1}
+    picture = plot.draw(record, "svg").decode()
+    assert "<!-- missing -->" in picture and "<!-- failed -->" in picture
+    text = page.page(record)
+    assert "apt-get install runc" in text and "failed <b>cpu</b> in KVM: killed by SIGKILL" in text
+    assert "missing: runc: runc is not here" in table.table(record)
+
+
 def test_the_command_line_shows_and_checks_a_record(record, tmp_path, capsys):
     path = tmp_path / "page.html"
     assert cli.main(["cost", "--show", str(RECORD), "--html", str(path)]) == 0
