@@ -1,7 +1,8 @@
 """The files of a trace: parts that are closed when they can be read, and meta.json, which tells them.
 
-Each is written under a temporary name and renamed.  A part that is small is written anew with what follows, so that a
-trace that gathers a little each second does not become a thousand files; what is told in meta.json stays true of it.
+Each is written under a temporary name and renamed.  A part that is small beside what follows is written anew with it, so that
+a trace that gathers a little each second does not become a thousand files, and one that gathers much is not written again and
+again; what is told in meta.json stays true of it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import polars as pl
 from emu.trace import layout
 
 ROWS = 1 << 22                  # of a row group: a reader can skip the others; and of a part that grows, at most
+SMALL, TIMES = 1 << 16, 4       # rows: a part grows while it is that small, or so many times what is added
 PLAIN = "blocks", "insns", "accesses"   # kinds of which statistics tell nothing
 
 
@@ -32,7 +34,8 @@ class Parts:
         """Rows of a kind, the first of position `position`.  Raises OSError."""
         part, before = self._last.get(kind, ({}, frame))
         follows = "position" in frame.columns or kind not in PLAIN or part.get("end") == position
-        if part and follows and part["rows"] + len(frame) <= ROWS:
+        small = max(SMALL, TIMES * len(frame))
+        if part and follows and len(before) <= small and len(before) + len(frame) <= ROWS:
             frame = pl.concat([before, frame])
         else:
             number = sum(part["kind"] == kind for part in self.meta["parts"])

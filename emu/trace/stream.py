@@ -15,12 +15,20 @@ class Stream:
         self.width = width
         self._waiting: list[Numbers] = []
         self._passed: list[Numbers] = []
+        self.rows = 0                   # that have passed
+
+    def _pass(self, words: Numbers) -> None:
+        self._passed.append(words)
+        self.rows += len(words)
 
     def add(self, data: bytes, base: int, waits: bool) -> None:
         """Rows with raw positions from `base` on."""
         words = np.frombuffer(data, dtype=np.uint64).reshape(-1, self.width).copy()
         words[:, 0] = (words[:, 0].astype(np.int64) + base) // layout.NUMBER
-        (self._waiting if waits else self._passed).append(words)
+        if waits:
+            self._waiting.append(words)
+        else:
+            self._pass(words)
 
     @property
     def waits(self) -> bool:
@@ -39,7 +47,7 @@ class Stream:
             inside = (places >= 0) & (places < len(numbers))
             passed = ready[inside][kept.passes[numbers[places[inside]]]]
         if len(passed):
-            self._passed.append(passed)
+            self._pass(passed)
         return ready
 
     def take(self, kept: Kept | None) -> Numbers | None:
@@ -48,6 +56,7 @@ class Stream:
             return None
         words = np.concatenate(self._passed)
         self._passed.clear()
+        self.rows = 0
         if kept is not None:
             words = words[kept.events(words[:, 0])]
         return words if len(words) else None

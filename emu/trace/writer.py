@@ -1,6 +1,7 @@
 """The process that writes a trace: `python -m emu.trace.writer DIRECTORY FD BYTES`, with messages on standard input.
 
-A kill loses what has come since the last part, PERIOD seconds of the host's time at most; see parts.py.
+A kill of this process loses what has come since it last told of its parts, PERIOD seconds of the host's time; a kill of the
+recorder loses what that has not sent (sink.py): together less than a second.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from emu.trace.parts import Parts
 from emu.trace.stream import Stream
 from emu.trace.window import Kept, Numbers
 
-PERIOD = 1.0                    # seconds
+PERIOD = 0.4                    # seconds
+MANY = 1 << 20                  # events and accesses that are written before it is time: the memory is bounded
 CHUNK = 1 << 17                 # blocks that are expanded at once: what the host's cache holds
 INSTRUCTIONS = 1 << 24          # of a part
 FAULT_KINDS = [kind for kind, name in layout.KINDS.items() if name in FAULTS]
@@ -96,7 +98,7 @@ class Writer:
         """Block numbers."""
         first = index * self.length // layout.NUMBER
         numbers = self.numbers[first:first + length // layout.NUMBER]
-        numbers = self.same[numbers] if self.doubled else numbers.copy()
+        numbers = np.take(self.same, numbers, mode="wrap") if self.doubled else numbers.copy()     # without a check
         if position != self.end:                    # those between were not wanted
             self.rest()
         self.end = position + len(numbers)
@@ -115,7 +117,6 @@ class Writer:
     def row(self, position: int, numbers: Numbers) -> None:
         """Blocks that ran, from a position on."""
         ready = self._ready(position, numbers)
-        self.flush()
         for first, last, mask in self.kept.blocks(position, numbers, self.single):
             piece, places = numbers[first:last], None
             if mask is not None:
@@ -127,7 +128,6 @@ class Writer:
             if self.instructions is not None:
                 self._expand(self.instructions, position + first, piece, places, ready)
         self.parts.meta["blocks"] = position + len(numbers)
-        self.parts.tell()
 
     def _ready(self, position: int, numbers: Numbers) -> Faults:
         """Let what belongs to a row go its way; the events that cut its blocks."""
@@ -159,6 +159,12 @@ class Writer:
                     self.parts.add("insns", pl.concat(done), int(places[start]))
                 done, start = [], min(at + CHUNK, len(numbers) - 1)
 
+    def settle(self) -> None:
+        """What has come until now can be read."""
+        self.looked = time.monotonic()
+        self.flush()
+        self.parts.tell()
+
     def flush(self) -> None:
         """Write what has gathered beside the block numbers."""
         if self.code and self.level != "events":
@@ -183,20 +189,19 @@ class Writer:
             if letter == layout.SEGMENT:
                 self.segment(segment, position, length)
                 os.write(1, bytes([segment]))
-                continue
-            data = source.read(length)
-            if len(data) < length:
-                break
-            self._message(letter, segment, position, data)
+            else:
+                data = source.read(length)
+                if len(data) < length:
+                    break
+                self._message(letter, segment, position, data)
             if time.monotonic() - self.looked > PERIOD:
-                self.looked = time.monotonic()
+                self.settle()
+            elif self.happened.rows + self.touched.rows > MANY:
                 self.flush()
-                self.parts.tell()
         self.rest()
         if self.happened.waits or self.touched.waits:
             self.row(self.end, np.empty(0, np.uint32))
-        self.flush()
-        self.parts.tell()
+        self.settle()
 
     def _message(self, letter: bytes, segment: int, position: int, data: bytes) -> None:
         if letter == layout.DEFINITIONS:
