@@ -31,12 +31,12 @@ class Recording:
         if level not in layout.LEVELS:
             raise TraceError(f"no level of traces named {level}; there are {', '.join(layout.LEVELS)}")
         self.machine, self.path, self.window = machine, path, window or Window()
-        self._room = SLICE // machine.costs.block * layout.NUMBER
+        room = SLICE // machine.costs.block * layout.NUMBER
         self._meta: dict[str, Any] = {
             "level": level, "machine": type(machine).__name__.lower(), "cpu": machine.cpu, "memory": machine.size,
             "costs": dataclasses.asdict(machine.costs), "time": machine.now, "counters": machine.engine.counters()}
         prepare(path)
-        self.sink: Sink | Flight = Flight(flight, self._room) if flight else Sink(path, self._meta, self._room, self.window)
+        self.sink: Sink | Flight = Flight(flight, room) if flight else Sink(path, self._meta, self.window)
         try:
             machine.engine.record(self.sink)
         except BaseException:
@@ -76,7 +76,7 @@ class Recording:
             end["explanation"] = explanation
         if isinstance(self.sink, Flight):
             if write:
-                sink = Sink(self.path, {**self._meta, "first": self.sink.first}, self._room, self.window)
+                sink = Sink(self.path, {**self._meta, "first": self.sink.first}, self.window)
                 self.sink.write(sink)
                 self._names(sink)
                 sink.close(end)

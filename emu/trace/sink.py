@@ -24,7 +24,7 @@ from emu.trace.layout import TraceError
 from emu.trace.window import FOREVER, Gate, Window
 
 SEGMENTS = 6
-LEAST = 16 << 20                # bytes of a segment
+LENGTH = 2 << 20                # bytes of a segment: all of them stay in the cache that the two processes share
 PERIOD = 0.5                    # seconds of the host's time after which the writer gets all that there is
 
 
@@ -44,16 +44,14 @@ def prepare(path: str | os.PathLike[str]) -> Path:
 
 
 class Sink:
-    """An emu.engine.Sink that writes the directory `path`, as far as `window` lets it; `room`: the bytes that a slice of the
-    machine may need.
+    """An emu.engine.Sink that writes the directory `path`, as far as `window` lets it.
 
     Raises TraceError if the directory cannot be made, or holds anything.
     """
 
-    def __init__(self, path: str | os.PathLike[str], meta: Mapping[str, Any], room: int = 0,
-                 window: Window | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str], meta: Mapping[str, Any], window: Window | None = None) -> None:
         self.path = prepare(path)
-        self.length = max(LEAST, 2 * room)
+        self.length = LENGTH
         memory = os.memfd_create("emu-trace")
         try:
             os.ftruncate(memory, self.length * SEGMENTS)

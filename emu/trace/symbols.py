@@ -25,10 +25,9 @@ if TYPE_CHECKING:
 FUNCTIONS = "tTwW"                      # nm's letters for what is code
 FAR = 1 << 20                           # bytes behind a symbol that may still be its own
 DIGITS = b"".join(b"%d\0" % digit for digit in range(10))
-PIECE = 1 << 20                         # bytes that are searched at once
+PIECE = 1 << 16                         # bytes that are searched at once
 BEFORE = 16 << 20                       # bytes before the tokens in which the markers lie
-
-
+SEPARATOR = chr(256)                    # no token
 
 class BadSymbols(ValueError):
     """A file of symbols that cannot be read: one line that says which and why."""
@@ -111,7 +110,11 @@ def find_kallsyms(memory: Any) -> Symbols | None:
     """The code symbols of the Linux whose image lies somewhere in `memory` (bytes-like), if there is one."""
     image = memoryview(memory)
     for at in _digits(image):
-        for parsed in (_kallsyms(image, at, 8), _kallsyms(image, at, 4)):
+        for word in 8, 4:
+            try:
+                parsed = _kallsyms(image, at, word)
+            except (IndexError, ValueError):            # it ends before its end: it is none
+                continue
             if parsed is not None:
                 return Symbols(parsed)
     return None
@@ -120,9 +123,10 @@ def find_kallsyms(memory: Any) -> Symbols | None:
 def _digits(image: memoryview) -> Iterator[int]:
     """Where the ten digits lie as tokens."""
     wanted = b"\0" + DIGITS
+    blank = bytes(PIECE + len(wanted))
     for base in range(0, len(image), PIECE):
         piece = bytes(image[base:base + PIECE + len(wanted)])
-        at = piece.find(wanted)
+        at = piece.find(wanted) if piece != blank else -1           # `find` is slow where all is 0
         while at >= 0:
             yield base + at + 1
             at = piece.find(wanted, at + 1)
@@ -208,19 +212,25 @@ def _walk(image: memoryview, at: int, count: int) -> int | None:
 
 def _decode(image: memoryview, names: int, count: int, tokens: list[bytes], word: int, behind: int) -> list[tuple[int, str]]:
     """All symbols.  Their addresses stand before the names, from 6.4 on behind the tokens; the base follows them."""
+    import numpy as np
+
     size = -(-count * 4 // word) * word
     for first in (names - 2 * word - size, -(-behind // word) * word):
         base = int.from_bytes(image[first + size:first + size + word], "little")
         if first >= 0 and base >> 8 * word - 1 and not base & 0xFFF:    # a kernel lies in the upper half, on a page
             break
-    offsets = struct.unpack_from(f"<{count}i", image, first)
-    relative = sum(offset < 0 for offset in offsets) > count // 2       # CONFIG_KALLSYMS_ABSOLUTE_PERCPU
-    symbols, at = [], names
-    for offset in offsets:
+    offsets = np.frombuffer(image[first:first + 4 * count], dtype="<i4").astype(np.int64)
+    addresses = np.uint64(base) + (offsets & 0xFFFFFFFF).astype(np.uint64)
+    if np.count_nonzero(offsets < 0) > count // 2:                      # CONFIG_KALLSYMS_ABSOLUTE_PERCPU
+        addresses = np.where(offsets < 0, np.uint64(base) + (-1 - offsets).astype(np.uint64), offsets.astype(np.uint64))
+    texts, kept, at = [], [], names
+    functions = [bool(token) and token[0] in FUNCTIONS.encode() for token in tokens]
+    for number in range(count):
         length, at = _length(image, at)
-        text = b"".join(tokens[token] for token in image[at:at + length])
+        if functions[image[at]]:
+            texts.append(str(image[at:at + length], "latin-1"))
+            kept.append(number)
         at += length
-        if chr(text[0]) in FUNCTIONS:
-            address = (base - 1 - offset if offset < 0 else offset) if relative else base + (offset & 0xFFFFFFFF)
-            symbols.append((address & (1 << 8 * word) - 1, text[1:].decode(errors="replace")))
-    return symbols
+    spelled = SEPARATOR.join(texts).translate([token.decode("ascii") for token in tokens])      # one call for all
+    said = spelled.split(SEPARATOR) if texts else []
+    return [(address & (1 << 8 * word) - 1, text[1:]) for address, text in zip(addresses[kept].tolist(), said, strict=True)]

@@ -22,7 +22,7 @@ import polars as pl
 from emu.trace import layout
 from emu.trace.code import FAULTS, Block, Code, Faults
 from emu.trace.columns import accesses_frame, events_frame
-from emu.trace.parts import Parts
+from emu.trace.parts import ROWS, Parts
 from emu.trace.stream import Stream
 from emu.trace.window import Kept, Numbers
 
@@ -45,9 +45,10 @@ class Writer:
         self.known: dict[bytes, int] = {}           # a definition -> its number
         self.same = np.arange(1 << 16, dtype=np.uint32)     # number -> the first that is the same
         self.single = np.zeros(1 << 16, bool)
-        self.doubled = False
         self.code: list[tuple[Any, ...]] = []
         self.happened, self.touched = Stream(8), Stream(4)          # events, accesses
+        self.gathered = np.empty(0, np.uint32)      # of these rows the first `many` have come
+        self.many = 0
         self.held = np.empty(0, np.uint32)          # the last block: only what comes next tells how far it ran
         self.end = 0
         self.names: list[str] = []
@@ -85,7 +86,7 @@ class Writer:
                 self.single = np.concatenate([self.single, np.zeros_like(self.single)])
             first = self.known.setdefault(key, number)
             if first != number:
-                self.same[number], self.doubled = first, True
+                self.same[number] = first
                 continue
             self.single[number] = single
             self.kept.define(number, pc, size, flags)
@@ -98,18 +99,31 @@ class Writer:
         """Block numbers."""
         first = index * self.length // layout.NUMBER
         numbers = self.numbers[first:first + length // layout.NUMBER]
-        numbers = np.take(self.same, numbers, mode="wrap") if self.doubled else numbers.copy()     # without a check
-        if position != self.end:                    # those between were not wanted
+        if position != self.end + self.many:        # those between were not wanted
+            self.gather()
             self.rest()
-        self.end = position + len(numbers)
+            self.end = position
+        if self.many + len(numbers) > len(self.gathered):
+            self.gather()
+            self.gathered = np.empty(max(ROWS, len(numbers)), np.uint32)
+        place = self.gathered[self.many:self.many + len(numbers)]
+        np.take(self.same, numbers, out=place, mode="wrap")         # "wrap": without a check of each
+        self.many += len(numbers)
+
+    def gather(self) -> None:
+        """Let the block numbers that have come go their way."""
+        if not self.many:
+            return
+        numbers, self.many, self.gathered = self.gathered[:self.many], 0, self.held[:0]
+        self.end += len(numbers)
         if self.holding:
             numbers = np.concatenate([self.held, numbers])
-            position = self.end - len(numbers)
             numbers, self.held = numbers[:-1], numbers[-1:]
-        self.row(position, numbers)
+        self.row(self.end - len(self.held) - len(numbers), numbers)
 
     def rest(self) -> None:
         """Nothing comes behind the block that was held."""
+        self.gather()
         numbers, self.held = self.held, self.held[:0]
         if len(numbers):
             self.row(self.end - 1, numbers)
@@ -162,6 +176,7 @@ class Writer:
     def settle(self) -> None:
         """What has come until now can be read."""
         self.looked = time.monotonic()
+        self.gather()
         self.flush()
         self.parts.tell()
 

@@ -93,3 +93,17 @@ def test_memory_without_a_kernel_has_none():
     assert find_kallsyms(bytes(1 << 16)) is None
     assert find_kallsyms(bytes(4096) + digits + bytes(4096)) is None
     assert find_kallsyms(random.Random(1).randbytes(8192) + b"\0" + digits + random.Random(2).randbytes(8192)) is None
+
+
+@pytest.mark.parametrize("word", [4, 8])
+def test_a_table_that_is_cut_off_or_damaged_raises_nothing(word):
+    chance = random.Random(word)
+    base = 0xC1000000 if word == 4 else 0xFFFFFFFF81000000
+    whole = kernel(word, [(base + 16 * i, "t", f"function_{i}") for i in range(3000)], base, True, False)
+    assert find_kallsyms(bytes(4096) + whole) is not None
+    assert find_kallsyms(bytes(4096) + whole[:-1500 * 4]) is None
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for _ in range(3):
+            damaged[chance.randrange(len(whole))] = chance.choice([0, 1, 0x7F, 0x80, 0xFF])
+        find_kallsyms(bytes(4096) + bytes(damaged))

@@ -13,6 +13,7 @@ is where the first entry of it can lie.
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import struct
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from emu.cpu.unicorn import accesses, library
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.code import Code
 from emu.cpu.unicorn.fast.record import LARGEST
-from emu.cpu.unicorn.layout import CPU_ENV, TCG_EPILOGUE, TLB_WATCHPOINT, TRACE_AT, UC_TCG, read_u64, symbol, write_u64
+from emu.cpu.unicorn.layout import CPU_ENV, TCG_EPILOGUE, TLB_WATCHPOINT, TRACE_AT, UC_TCG, read_u64, symbol
 from emu.cpu.unicorn.memory import host_address
 from emu.cpu.unicorn.room import hold, reaches, room
 from emu.engine import EngineError, Sink
@@ -46,6 +47,7 @@ class Recorder:
                  flush: Callable[[], None], now: Callable[[], int]) -> None:
         self._handle, self._env, self._words, self._cost = handle, env, box.words, cost
         self._techniques, self._flush, self._now = techniques, flush, now
+        self._at = ctypes.c_uint64.from_address(env + TRACE_AT)     # where the next number goes
         self.on = False
         self.position = 0                       # of the first number of the segment
 
@@ -121,7 +123,7 @@ class Recorder:
         if self._words[m.MARK >> 3]:
             self._unwatch()
         self._words[m.RECORD >> 3] = self._words[m.EVENT >> 3] = 0
-        write_u64(self._env + TRACE_AT, 0)
+        self._at.value = 0
         self._flush()
         self._stubs.close()
         del self._segment
@@ -133,12 +135,12 @@ class Recorder:
         self._segment = self._sink.segment()
         self._first = host_address(self._segment)
         self._last = self._first + len(self._segment)
-        write_u64(self._env + TRACE_AT, self._first)
+        self._at.value = self._first
 
     def room(self, now: int) -> int:
         """ns that the guest may run before the next look."""
         wanted, least = self._sink.look(self.recorded(), now)
-        room = (self._last - read_u64(self._env + TRACE_AT)) // NUMBER - MARGIN
+        room = (self._last - self._at.value) // NUMBER - MARGIN
         if wanted or room < MARGIN:
             self.drain(True)
             room = (self._last - self._first) // NUMBER - MARGIN
@@ -150,7 +152,7 @@ class Recorder:
             return 0
         if hand_over:
             self.drain(True)
-        return self.position + (read_u64(self._env + TRACE_AT) - self._first) // NUMBER
+        return self.position + (self._at.value - self._first) // NUMBER
 
     def note(self, kind: int, name: int, size: int, value: int, address: int) -> None:
         """An event that Python has seen."""
@@ -161,7 +163,7 @@ class Recorder:
         if at >= words[m.EVENT_END >> 3]:
             self._full()
             at = words[m.EVENT_AT >> 3]
-        _EVENT.pack_into(self._rings, at - self._definitions, read_u64(self._env + TRACE_AT), self._now(), kind | name << 8,
+        _EVENT.pack_into(self._rings, at - self._definitions, self._at.value, self._now(), kind | name << 8,
                          size, value & _ALL, 0, address & _ALL, 0)
         words[m.EVENT_AT >> 3] = at + EVENT
 
@@ -176,7 +178,7 @@ class Recorder:
         if not self.on:
             return
         self._full()
-        at = read_u64(self._env + TRACE_AT)
+        at = self._at.value
         if all_of_it and at > self._first:
             count = (at - self._first) // NUMBER
             self._sink.blocks(self.position, count)
