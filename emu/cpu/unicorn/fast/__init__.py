@@ -14,13 +14,13 @@ bytes before it edits, and leaves what does not match; the report counts both.
 | access   | access.py   | the TLB is asked in nine instructions     | copy by mov 0.95           | eleven
 | pages    | pages.py    | the editor keeps the map of code pages    | boot 0.94                   | a hook, scans of the TLB
 | tlb      | tlb.py      | a TLB that starts with 4,096 entries      | boot 0.94, paged sieve 0.35 | 256, until a flush
-| huge     | huge.py     | huge host pages under the translations    | boot 0.96                   | misses of the host's TLB
+| huge     | huge.py     | huge host pages for code and guest memory | random 0.7, boot 0.96       | misses of the host's TLB
 | tsc      | entries.py  | RDTSC at the helper's entry               | a read 0.1                  | hook list, state search
 | pause    | pause.py    | PAUSE goes on with the next block         | a PAUSE 0.1, boot 0.96      | to the main loop each
 | interrupts | interrupts.py | INT n delivered where it stands       | INT 80h and IRET 0.85       | by way of the main loop
 | ports    | ports.py    | ports answered without Python             | IN, OUT 0.02 to 0.3         | a Python call each
 | mmio     | mmio.py     | the same for device memory                | a load or store 0.05 to 0.2 | a Python call each
-| sse      | sse.py      | add, sub, mul, div by the host's SSE      | SSE loop 0.5                | softfloat
+| sse      | sse.py      | arithmetic and roots by the host's SSE    | SSE loop 0.5                | softfloat
 
 record.py is no technique: it lets a recorder (recorder.py) hear of every block.
 strings needs budget (it takes the place of its subtraction), mmio needs ports; all others stand alone.  What a chip
@@ -142,6 +142,7 @@ def _install(handle: int, env: int, box: m.Mailbox, memory: Memory, on: frozense
         words[m.GO_ON >> 3] = code.place(lookup.find())
     if "huge" in on:
         huge.advise(epilogue)
+        huge.advise_memory(memory.arena)
     if "tlb" in on:
         tlb.enlarge(env)
     site = Site(box.costs.block, code, box.address, memory.address, memory.pages,
