@@ -219,24 +219,45 @@ def once(command: Sequence[str], limit: float, *, own: bool = False, stays: bool
 
 
 class Session:
-    """A process that is asked again and again; it tells its times, those of each start, too."""
+    """A process that is asked again and again.
+
+    It tells "result cpu wall start_cpu start_wall", or less: then its start is that of the process, the first time, and its
+    work is between its marks.
+    """
 
     def __init__(self, command: Sequence[str], cwd: str | Path | None = None) -> None:
         self.command, self.cwd = command, cwd
         self.child: Child | None = None
 
     def ask(self, line: str, limit: float) -> Sample:
-        if self.child is None:
-            self.child = Child(self.command, ask=True, cwd=self.cwd)
-        self.child.ask(line)
+        first = self.child is None
+        child = self.child = self.child or Child(self.command, ask=True, cwd=self.cwd)
+        begun = child.cpu(), time.monotonic()
+        child.ask(line)
         try:
-            _, numbers = self.child.answer(limit)
+            marks, numbers = child.answer(limit)
         except FormError:
             self.close()
             raise
-        result, cpu, wall, start_cpu, start_wall, *exits = numbers
-        return Sample(result, cpu / 1e9, wall / 1e9, start_cpu / 1e9, start_wall / 1e9, (cpu + start_cpu) / 1e9,
-                      (wall + start_wall) / 1e9, peak_of(self.child.child.pid), exits[0] if exits else None)
+        result, *times = numbers
+        cpu, wall = [time_ / 1e9 for time_ in times[:2]] or [marks[1][n] - marks[0][n] for n in (0, 1)]
+        if times[2:]:
+            start_cpu, start_wall = (time_ / 1e9 for time_ in times[2:4])
+        else:
+            since = (0.0, child.began) if first else begun
+            start_cpu, start_wall = (marks[0][n] - since[n] for n in (0, 1))
+        return Sample(result, cpu, wall, start_cpu, start_wall, cpu + start_cpu, wall + start_wall, peak_of(child.child.pid),
+                      times[4] if times[4:] else None)
+
+    def spawn(self, line: str, limit: float) -> Sample:
+        """The whole life of a process of its own, which does what `line` says."""
+        try:
+            self.ask(line, limit)
+            assert self.child
+            cpu, wall = self.child.end()
+            return Sample(0, cpu, wall, 0, 0, cpu, wall, self.child.peak)
+        finally:
+            self.close()
 
     def close(self) -> None:
         if self.child is not None:

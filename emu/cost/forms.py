@@ -27,7 +27,6 @@ SPAWNS = 20
 
 
 NO_FILES = {"io": "a guest without a system has no file system"}
-NO_TIMER = "not written for this form"
 
 
 class Missing(Exception):
@@ -40,6 +39,7 @@ class Form:
     name = what = ""
     shares: Mapping[str, int] = {}
     lacks: Mapping[str, str] = {}
+    worth: Mapping[str, int] = {}               # workload -> how many of the process's rounds one of its own does the work of
     slow: Sequence[str] = ()                    # workloads that a quick run has once
     note = ""                                   # what a reader should know of how this row was measured
 
@@ -122,33 +122,51 @@ class Namespaces(Native):
                     cwd=self.directory)
 
 
-class Ours(Form):
-    """Our machine, in a process of its own that stays between runs."""
+class Asked(Form):
+    """A process of its own that stays between runs; for `spawn`, a fresh one."""
 
-    kind = "bare"
-    lacks: Mapping[str, str] = NO_FILES
+    warm = 0                                    # the divisor of the rounds that come before the work
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self.session = self.fresh()
 
     def fresh(self) -> Session:
-        return Session([sys.executable, "-m", "emu.cost.guest", self.kind, str(self.directory)])
+        return Session(self.command())
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def line(self, workload: Workload, rounds: int) -> str:
+        return f"{workload.number} {rounds}"
 
     def run(self, workload: Workload, rounds: int) -> Sample:
-        if workload.name != "spawn":
-            return self.session.ask(f"{workload.number} {rounds}", LIMIT)
-        session = self.fresh()                  # with all that it takes to have one
-        try:
-            session.ask(f"{workload.number} {rounds}", LIMIT)
-            assert session.child
-            whole_cpu, whole_wall = session.child.end()
-            return Sample(0, whole_cpu, whole_wall, 0, 0, whole_cpu, whole_wall, session.child.peak)
-        finally:
-            session.close()
+        line = self.line(workload, rounds)
+        return self.fresh().spawn(line, LIMIT) if workload.name == "spawn" else self.session.ask(line, LIMIT)
 
     def close(self) -> None:
         self.session.close()
+
+
+class Language(Asked):
+    """As portable.py: it is told how much to warm up with, and how many words the work needs."""
+
+    def fresh(self) -> Session:
+        return Session(self.command(), self.directory)
+
+    def line(self, workload: Workload, rounds: int) -> str:
+        warm = rounds // self.warm if self.warm else 0
+        return f"{workload.number} {rounds} {warm} {8 << 20 if workload.name == 'memory' else 0}"
+
+
+class Ours(Asked):
+    """Our machine."""
+
+    kind = "bare"
+    lacks: Mapping[str, str] = NO_FILES
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "emu.cost.guest", self.kind, str(self.directory)]
 
 
 class Bare(Ours):
@@ -215,8 +233,8 @@ class Hooked(Ours):
     shares = {"": 1024, "memory": 128}
     lacks = {**NO_FILES, "irq": "it has no timer"}
 
-    def fresh(self) -> Session:
-        return Session([sys.executable, "-m", "emu.cost.hooked", str(self.directory)])
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "emu.cost.hooked", str(self.directory)]
 
 
 class Qemu(Form):
@@ -244,16 +262,14 @@ class QemuIcount(Qemu):
     shares = {"": 4}
 
 
-class CPython(Form):
+class CPython(Language):
     name, what = "CPython", "an interpreter of byte code"
-    shares = {"": 64, "syscall": 4, "io": 4}
-    lacks = {"irq": NO_TIMER}
-    warm = 0
-    note = "no warm-up: nothing is compiled while it runs"
+    shares = {"": 64, "cpu": 256, "irq": 64, "memory": 16, "syscall": 4, "io": 4}
+    note = ("no warm-up: nothing is compiled while it runs; irq: a signal of setitimer(2), whose handler the "
+            "interpreter calls between two of its instructions")
 
-    def run(self, workload: Workload, rounds: int) -> Sample:
-        return once([sys.executable, "-S", "-E", str(HERE / "portable.py"), *map(str, (workload.number, rounds, self.warm))],
-                    LIMIT, own=True, cwd=self.directory)
+    def command(self) -> list[str]:
+        return [sys.executable, "-S", "-E", str(HERE / "portable.py")]
 
 
 class Kvm(Form):

@@ -1,4 +1,4 @@
-"""The language machines, each in processes of its own: JVM, Ruby, WebAssembly.  (CPython is in forms.py.)"""
+"""The language machines, each in a process of its own: JVM, Ruby, WebAssembly.  (CPython is in forms.py.)"""
 
 from __future__ import annotations
 
@@ -6,65 +6,61 @@ import importlib.util
 import subprocess
 import sys
 
-from emu.cost import jvm, translate
-from emu.cost.children import Sample, Session, once
-from emu.cost.forms import LIMIT, Form, Missing, Ours, need
-from emu.cost.workloads import Workload
-
-NO_FILE = "not written for this form"
-NO_CALL = "{} has no call that is one trivial system call"
+from emu.cost import jvm, jvmcalls, translate
+from emu.cost.children import Session
+from emu.cost.forms import Language, Missing, need
 
 
-class Java(Form):
+class Java(Language):
     name, what = "JVM -Xint", "Java byte code, interpreted"
     options: tuple[str, ...] = ("-Xint",)
-    warm = 0                                    # the divisor of the rounds that come before the work
-    shares = {"": 16}
-    lacks = {"syscall": NO_CALL.format("Java's library"), "io": NO_FILE, "irq": NO_FILE}
+    path = "java"
+    shares = {"": 64, "cpu": 128, "memory": 16, "float": 4, "syscall": 4, "io": 4}
+    worth = {"syscall": 2}
+    note = CALLS = ("syscall: Java has none that is trivial; what counts as two is RandomAccessFile's seek and "
+                    "getFilePointer, an lseek(2) each; irq: a thread of a ScheduledThreadPoolExecutor, beside the work, not "
+                    "in it")
 
     def find(self) -> None:
         self.path = need("java", "default-jre-headless")
         for name, content in jvm.classes().items():
             (self.directory / name).write_bytes(content)
+        self.session = self.fresh()
 
-    def run(self, workload: Workload, rounds: int) -> Sample:
-        warm = rounds // self.warm if self.warm else 0
-        words = 8 << 20 if workload.name == "memory" else 0
-        return once([self.path, *self.options, "-Xmx256m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-cp", str(self.directory),
-                     jvm.NAME, *map(str, (workload.number, rounds, warm, words))], LIMIT)
+    def command(self) -> list[str]:
+        return [self.path, *self.options, "-Xmx256m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-cp", str(self.directory),
+                jvmcalls.NAME]
 
 
 class JavaCompiled(Java):
     name, what, options, warm = "JVM compiled", "Java byte code, compiled while it runs", (), 8
-    shares = {"": 1}
-    note = "warmed up with an eighth of the work; the compiler's threads count"
+    shares = {"": 1, "syscall": 4}
+    note = "warmed up with an eighth of the work; the compiler's threads count; " + Java.CALLS
 
 
-class Ruby(Form):
+class Ruby(Language):
     name, what = "Ruby YARV", "Ruby's interpreter of byte code"
     options: tuple[str, ...] = ("--disable-gems",)
-    shares = {"": 64, "syscall": 4, "io": 4}
-    lacks = {"irq": NO_FILE}
-    warm = 0
+    path = "ruby"
+    shares = {"": 64, "cpu": 128, "memory": 32, "float": 16, "syscall": 4, "io": 4}
+    note = IRQ = "irq: a signal of setitimer(2), which Ruby's library has not: by Fiddle"
 
     def find(self) -> None:
         self.path = need("ruby", "ruby")
         (self.directory / "work.rb").write_text(translate.ruby())
         self.check()
+        self.session = self.fresh()
 
     def check(self) -> None:
         """Raises Missing."""
 
-    def run(self, workload: Workload, rounds: int) -> Sample:
-        warm = rounds // self.warm if self.warm else 0
-        return once([self.path, *self.options, str(self.directory / "work.rb"), *map(str, (workload.number, rounds, warm))],
-                    LIMIT, own=True, cwd=self.directory)
+    def command(self) -> list[str]:
+        return [self.path, *self.options, str(self.directory / "work.rb")]
 
 
 class RubyJit(Ruby):
     name, what, options, warm = "Ruby YJIT", "the same, compiled while it runs", ("--disable-gems", "--yjit"), 4
-    shares = {"": 32, "syscall": 4, "io": 4}
-    note = "warmed up with a quarter of the work"
+    note = "warmed up with a quarter of the work; " + Ruby.IRQ
 
     def check(self) -> None:
         said = subprocess.run([self.path, "--yjit", "--version"], capture_output=True, text=True, timeout=20)
@@ -72,14 +68,18 @@ class RubyJit(Ruby):
             raise Missing("this ruby has no YJIT: a Ruby from 3.1 on that was built with it would provide it")
 
 
-class WebAssembly(Ours):
+class WebAssembly(Language):
     name, what = "WebAssembly", "wasmtime: a module of bytes, compiled before it runs"
-    shares = {"": 1}
-    lacks = {"syscall": NO_CALL.format("WebAssembly"), "io": NO_FILE, "irq": NO_FILE}
-    note = "compiled before it starts: that is its start-up, and it needs no warm-up"
+    shares = {"": 1, "io": 4, "syscall": 4}
+    note = ("compiled before it starts: that is its start-up, and it needs no warm-up; syscall: fd_seek of WASI, a call of "
+            "the machine's host, which answers it without the kernel; irq: wasmtime's epochs, which the code looks at in "
+            "each loop, and whose callback counts")
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "emu.cost.wasmguest", str(self.directory)]
 
     def fresh(self) -> Session:
-        return Session([sys.executable, "-m", "emu.cost.wasmguest"])
+        return Session(self.command())
 
     def find(self) -> None:
         if importlib.util.find_spec("wasmtime") is None:

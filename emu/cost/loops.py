@@ -16,6 +16,7 @@ import capstone
 
 from emu.cost import jvm, portable, programs, translate, webassembly
 from emu.cost.children import die_with_parent
+from emu.cost.jvmcalls import NAME
 from emu.cost.workloads import SIZE
 
 WIDTH = 44
@@ -75,7 +76,7 @@ def java(loop: Loop, directory: Path) -> list[str]:
     if program:
         for file, content in jvm.classes().items():
             (directory / file).write_bytes(content)
-        said = subprocess.run([program, "-c", "-p", str(directory / f"{jvm.NAME}.class")], capture_output=True, text=True,
+        said = subprocess.run([program, "-c", "-p", str(directory / f"{NAME}.class")], capture_output=True, text=True,
                               timeout=60, preexec_fn=die_with_parent)
         body = re.search(rf"static long {name}\([a-z, ]*\);\n\s+Code:\n(.*?)\n\n", said.stdout, re.DOTALL)
         if said.returncode == 0 and body:

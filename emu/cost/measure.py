@@ -43,6 +43,7 @@ class Cell:
     def __init__(self, form: Form, workload: Workload) -> None:
         self.form, self.workload = form, workload
         self.rounds = form.rounds(workload)
+        self.worth = form.worth.get(workload.name, 1)
         self.samples: list[Sample] = []
         self.state = "ok"
         self.why = ""
@@ -64,12 +65,12 @@ class Cell:
             self.state, self.why, self.no_end = "failed", said(error), isinstance(error, NoEnd)
 
     def record(self) -> dict[str, Any]:
-        made: dict[str, Any] = {"state": self.state, "rounds": self.rounds, "whole": self.workload.rounds}
+        made: dict[str, Any] = {"state": self.state, "rounds": self.rounds * self.worth, "whole": self.workload.rounds}
         if self.why:
             made["why"] = self.why
         if self.state != "ok" or not self.samples:
             return made
-        scale = self.workload.rounds / self.rounds
+        scale = self.workload.rounds / (self.rounds * self.worth)
         spawn = self.workload.name == "spawn"
 
         def times(name: str, factor: float) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import os
+import signal
 import struct
 import sys
 import time
@@ -146,6 +147,46 @@ def float_(rounds: int) -> int:
     return bits(x)
 
 
+def system(rounds: int) -> int:
+    opened()
+    mask(0)
+    i = 0
+    result = 0
+    while rounds > 0:
+        n = 1000
+        while n > 0:
+            i = i + 1
+            result = result + mask(i & 511)
+            n = n - 1
+        rounds = rounds - 1
+    closed()
+    return result & 0xFFFFFFFF
+
+
+def io(rounds: int) -> int:
+    opened()
+    i = 0
+    while i < rounds:
+        put(i * 2654435 & 0xFFFFFFFF)
+        i = i + 1
+    flushed()
+    i = 0
+    result = 0
+    while i < rounds:
+        result = result + get()
+        i = i + 1
+    closed()
+    return result & 0xFFFFFFFF
+
+
+def irq(rounds: int) -> int:
+    timer(1)
+    result = crcs(rounds)
+    if timer(0) == 0:
+        return 0
+    return result
+
+
 def nothing(rounds: int) -> int:
     return 0
 
@@ -165,6 +206,8 @@ def dispatch(number: int, rounds: int) -> int:
         return crcs(rounds)
     if number == 7:
         return io(rounds)
+    if number == 8:
+        return irq(rounds)
     return nothing(rounds)
 
 
@@ -181,56 +224,76 @@ def bits(x: float) -> int:
     return int(struct.unpack("<q", struct.pack("<d", x))[0])
 
 
-def system(rounds: int) -> int:
-    os.umask(0)
-    i = result = 0
-    while rounds > 0:
-        n = 1000
-        while n > 0:
-            i = i + 1
-            result = result + os.umask(i & 511)
-            n = n - 1
-        rounds = rounds - 1
-    return result & 0xFFFFFFFF
+def mask(x: int) -> int:
+    """One system call, which sets x and answers what was set before."""
+    return os.umask(x)
 
 
-def io(rounds: int) -> int:
+file = ticks = 0
+piece = bytearray(4096)
+
+
+def opened() -> int:
+    """A file that is gone when the program ends, however it ends."""
+    global file
     file = os.open("emu-cost-io", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     os.unlink("emu-cost-io")
-    piece = bytearray(data[:4096])
-    i = result = 0
-    while i < rounds:
-        piece[:4] = (i * 2654435 & 0xFFFFFFFF).to_bytes(4, "little")
-        if os.write(file, piece) != 4096:
-            raise OSError(28, os.strerror(28))
-        i = i + 1
+    return 0
+
+
+def put(x: int) -> int:
+    """4 KiB that begin with x."""
+    piece[:4] = x.to_bytes(4, "little")
+    if os.write(file, piece) != 4096:
+        raise OSError(28, os.strerror(28))
+    return 0
+
+
+def flushed() -> int:
+    """All is on the disk; the file is at its start."""
     os.fsync(file)
-    os.lseek(file, 0, os.SEEK_SET)
-    i = 0
-    while i < rounds:
-        result = result + int.from_bytes(os.read(file, 4096)[:4], "little")
-        i = i + 1
+    return os.lseek(file, 0, os.SEEK_SET)
+
+
+def get() -> int:
+    """What the next 4 KiB begin with."""
+    return int.from_bytes(os.read(file, 4096)[:4], "little")
+
+
+def closed() -> int:
     os.close(file)
-    return result & 0xFFFFFFFF
+    return 0
+
+
+def ticked(number: int, frame: object) -> None:
+    global ticks
+    ticks = ticks + 1
+
+
+def timer(on: int) -> int:
+    """A thousand interrupts a second from now on, or no more; how many there were."""
+    signal.signal(signal.SIGALRM, ticked)
+    signal.setitimer(signal.ITIMER_REAL, on * 0.001, on * 0.001)
+    return ticks
 
 
 def main() -> None:
-    """argv: a workload's number, rounds, rounds to warm up with.
+    """Each line of standard input: a workload's number, rounds, rounds to warm up with, how many words.
 
     Writes 1, and after the work 2, the result, its CPU and wall time in ns, and 3.
     """
-    number, rounds, warm = (int(text) for text in sys.argv[1:4])
     prepare()
-    if number == 2:
-        words.frombytes(bytes(64 << 20))
-    if warm:
-        dispatch(number, warm)
-        words[:] = array.array("q", bytes(len(words) * 8))
-    os.write(1, b"\1")
-    cpu_time, wall_time = time.process_time_ns(), time.monotonic_ns()
-    result = dispatch(number, rounds)
-    cpu_time, wall_time = time.process_time_ns() - cpu_time, time.monotonic_ns() - wall_time
-    os.write(1, b"\2%d %d %d\3" % (result, cpu_time, wall_time))
+    for line in sys.stdin:
+        number, rounds, warm, size = (int(text) for text in line.split())
+        if warm:
+            words[:] = array.array("q", bytes(8 * size))
+            dispatch(number, warm)
+        words[:] = array.array("q", bytes(8 * size))
+        os.write(1, b"\1")
+        cpu_time, wall_time = time.process_time_ns(), time.monotonic_ns()
+        result = dispatch(number, rounds)
+        cpu_time, wall_time = time.process_time_ns() - cpu_time, time.monotonic_ns() - wall_time
+        os.write(1, b"\2%d %d %d\3" % (result, cpu_time, wall_time))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ARRAYS = {"data": 1, "sieve": 1, "table": 8, "words": 8}         # bytes an element
 FUNCTIONS = ("prepare", "cpu", "crcs", "crc", "calls", "fibonacci", "function0", "function1", "function2", "function3",
-             "memory", "float_", "nothing", "dispatch")
+             "memory", "float_", "system", "io", "irq", "nothing", "dispatch")
 BY_TABLE = FUNCTIONS[6:10]
 OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.BitAnd: "&", ast.BitXor: "^", ast.RShift: ">>"}
 COMPARISONS = {ast.Lt: "<", ast.Gt: ">", ast.Eq: "=="}
@@ -85,55 +85,55 @@ end
 def sqrt(x)
   Math.sqrt(x)
 end
-def system_(rounds)
-  File.umask(0)
-  i = result = 0
-  while rounds > 0
-    n = 1000
-    while n > 0
-      i = i + 1
-      result = result + File.umask(i & 511)
-      n = n - 1
-    end
-    rounds = rounds - 1
-  end
-  result & 0xFFFFFFFF
+def mask(x)
+  File.umask(x)
 end
-def io(rounds)
-  return 0 if rounds == 0
-  file = File.open("emu-cost-io", File::RDWR | File::CREAT | File::TRUNC, 0600)
+def opened
+  $file = File.open("emu-cost-io", File::RDWR | File::CREAT | File::TRUNC, 0600)
   File.unlink("emu-cost-io")
-  piece = DATA_[0, 4096].pack("C*")
-  i = result = 0
-  while i < rounds
-    piece[0, 4] = [i * 2654435 & 0xFFFFFFFF].pack("V")
-    raise Errno::ENOSPC if file.syswrite(piece) != 4096
-    i = i + 1
-  end
-  file.fsync
-  file.sysseek(0)
-  i = 0
-  while i < rounds
-    result = result + file.sysread(4096).unpack1("V")
-    i = i + 1
-  end
-  file.close
-  result & 0xFFFFFFFF
+  $piece = DATA_[0, 4096].pack("C*")
+  0
+end
+def put(x)
+  $piece[0, 4] = [x].pack("V")
+  raise Errno::ENOSPC if $file.syswrite($piece) != 4096
+  0
+end
+def flushed
+  $file.fsync
+  $file.sysseek(0)
+end
+def get
+  $file.sysread(4096).unpack1("V")
+end
+def closed
+  $file.close
+  0
+end
+$ticks = 0
+def timer(on)
+  $setitimer ||= Fiddle::Function.new(Fiddle::Handle::DEFAULT["setitimer"],
+    [Fiddle::TYPE_INT, Fiddle::TYPE_VOIDP, Fiddle::TYPE_VOIDP], Fiddle::TYPE_INT)
+  Signal.trap("ALRM") { $ticks += 1 }
+  $setitimer.call(0, [0, 1000 * on, 0, 1000 * on].pack("q4"), 0)
+  $ticks
 end
 if $0 == __FILE__
-  number, rounds, warm = ARGV.map(&:to_i)
   prepare
-  words = number == 2 ? 8388608 : 0
-  WORDS.replace(Array.new(words, 0))
-  dispatch(number, warm)
-  WORDS.fill(0) if warm > 0
   $stdout.sync = true
-  $stdout.write("\\1")
   clocks = [Process::CLOCK_PROCESS_CPUTIME_ID, Process::CLOCK_MONOTONIC]
-  before = clocks.map { |clock| Process.clock_gettime(clock, :nanosecond) }
-  result = dispatch(number, rounds)
-  after = clocks.map { |clock| Process.clock_gettime(clock, :nanosecond) }
-  $stdout.write("\\2#{result} #{after[0] - before[0]} #{after[1] - before[1]}\\3")
+  while line = $stdin.gets
+    number, rounds, warm, size = line.split.map(&:to_i)
+    require "fiddle" if number == 8
+    WORDS.replace(Array.new(size, 0))
+    dispatch(number, warm)
+    WORDS.fill(0) if warm > 0
+    $stdout.write("\\1")
+    before = clocks.map { |clock| Process.clock_gettime(clock, :nanosecond) }
+    result = dispatch(number, rounds)
+    after = clocks.map { |clock| Process.clock_gettime(clock, :nanosecond) }
+    $stdout.write("\\2#{result} #{after[0] - before[0]} #{after[1] - before[1]}\\3")
+  end
 end
 """
 RUBY_NAMES = {"data": "DATA_", "sieve": "SIEVE", "table": "TABLE", "words": "WORDS", "system": "system_"}
@@ -142,7 +142,7 @@ RUBY_NAMES = {"data": "DATA_", "sieve": "SIEVE", "table": "TABLE", "words": "WOR
 def ruby() -> str:
     """The program as Ruby."""
     return RUBY_HEAD + "".join(
-        f"def {f.name}({', '.join(f.parameters)})\n{''.join(_ruby_line(s, 1) for s in f.body)}end\n"
+        f"def {RUBY_NAMES.get(f.name, f.name)}({', '.join(f.parameters)})\n{''.join(_ruby_line(s, 1) for s in f.body)}end\n"
         for f in functions().values()) + RUBY_TAIL
 
 
@@ -152,6 +152,8 @@ def _ruby_line(node: ast.stmt, depth: int) -> str:
         return f"{indent}{_ruby(node.targets[0])} = {_ruby(node.value)}\n"
     if isinstance(node, ast.Return) and node.value is not None:
         return f"{indent}return {_ruby(node.value)}\n"
+    if isinstance(node, ast.Expr):
+        return f"{indent}{_ruby(node.value)}\n"
     assert isinstance(node, (ast.While, ast.If)) and not node.orelse
     word = "while" if isinstance(node, ast.While) else "if"
     inner = "".join(_ruby_line(statement, depth + 1) for statement in node.body)
