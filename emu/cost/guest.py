@@ -7,6 +7,7 @@ number and its rounds; the answer is 1, 2, "result cpu wall start_cpu start_wall
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import shutil
 import sys
@@ -55,6 +56,12 @@ class Marks:
         return int("".join("%x" % (letter - ord("a")) for letter in self.text[:16]), 16)
 
 
+def settle() -> None:
+    """Python's collector looks at all that was loaded now, not in the work: it takes as long as a small one."""
+    gc.collect()
+    gc.freeze()
+
+
 def exits(machine: Board) -> int:
     """How often the guest's code was left for its machine: accesses to device registers, and interrupts of devices."""
     counters = machine.engine.counters()
@@ -72,6 +79,7 @@ def answer(marks: Marks, start: tuple[int, int]) -> None:
 
 def bare(number: int, rounds: int, level: str, directory: Path) -> None:
     """One run of a machine of its own, traced if there is a level."""
+    settle()
     start = time.process_time_ns(), time.monotonic_ns()
     kernel = directory / f"kernel-{level}"
     kernel.write_bytes(programs.kernel(number, rounds))
@@ -139,6 +147,7 @@ class Linux:
         return shown.decode("utf-8", "replace")
 
     def run(self, number: int, rounds: int) -> None:
+        settle()
         start = time.process_time_ns(), time.monotonic_ns()
         if self.machine is None:
             self.machine = self.boot()
