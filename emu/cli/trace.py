@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from emu.trace.diff import Divergence
     from emu.trace.reader import Trace
     from emu.trace.select import Selection
+    from emu.trace.symbols import Symbols
     from emu.trace.text import Name
 
 
@@ -33,16 +34,23 @@ def _selection(options: argparse.Namespace) -> Selection:
     return Selection(Trace(options.directory), window, options.first, options.count)
 
 
-def _name(options: argparse.Namespace) -> Name:
+def _symbols(options: argparse.Namespace, trace: Trace) -> Symbols | None:
+    """Those of --symbols, or else what the machine itself knew."""
+    return trace.symbols if options.symbols is None else read_symbols(options.symbols)
+
+
+def _name(options: argparse.Namespace, trace: Trace) -> Name:
     from emu.trace.text import no_name
 
-    return no_name if options.symbols is None else read_symbols(options.symbols).name
+    symbols = _symbols(options, trace)
+    return no_name if symbols is None else symbols.name
 
 
 def _show(options: argparse.Namespace) -> int:
     from emu.trace.text import Lines
 
-    for piece in Lines(_selection(options), _name(options), options.syntax, with_events=not options.no_events,
+    selection = _selection(options)
+    for piece in Lines(selection, _name(options, selection.trace), options.syntax, with_events=not options.no_events,
                        with_accesses=options.accesses):
         sys.stdout.write(piece)
     return 0
@@ -51,7 +59,8 @@ def _show(options: argparse.Namespace) -> int:
 def _stats(options: argparse.Namespace) -> int:
     from emu.trace.stats import stats, told
 
-    found = stats(_selection(options), _name(options), options.top)
+    selection = _selection(options)
+    found = stats(selection, _name(options, selection.trace), options.top)
     sys.stdout.write(json.dumps(found, indent=1) + "\n" if options.json else told(found))
     return 0
 
@@ -82,7 +91,7 @@ def _around(trace: Trace, found: Divergence, event: dict[str, object] | None, op
     first = max(found.position - options.context, int(trace.meta.get("first", 0)))
     print(f"\n--- {trace.path}")
     for begin, count in ((first, found.position - first), (found.position, options.context)):
-        lines = Lines(Selection(trace, None, begin, count), _name(options), options.syntax)
+        lines = Lines(Selection(trace, None, begin, count), _name(options, trace), options.syntax)
         sys.stdout.write("".join(lines))
         if begin == first:
             print(">>>", end="")
@@ -93,16 +102,17 @@ def _export(options: argparse.Namespace) -> int:
     from emu.trace import sources
     from emu.trace.export import Job, formats
 
-    selection, name = _selection(options), _name(options)
+    selection = _selection(options)
+    name, symbols = _name(options, selection.trace), _symbols(options, selection.trace)
     lines = sources.Sources() if options.symbols is None else sources.read(options.symbols)
     write = formats()[options.format]
     if options.output == "-":
         sys.stdout.flush()
-        write(Job(selection, sys.stdout.buffer, name, lines, options.syntax))
+        write(Job(selection, sys.stdout.buffer, name, lines, options.syntax, symbols, options.shortest))
         return 0
     try:
         with replacing(options.output) as file:
-            write(Job(selection, file, name, lines, options.syntax))
+            write(Job(selection, file, name, lines, options.syntax, symbols, options.shortest))
     except OSError as error:
         raise BadTrace(f"{options.output}: cannot be written: {error.strerror or error}") from None
     return 0

@@ -72,6 +72,14 @@ def whole(text: str) -> int:
     return int(text)
 
 
+def nanoseconds(text: str) -> int:
+    """A short time: a number, and ns, us or ms."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(ns|us|ms|s)|0", text, re.ASCII)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no short time, such as 500ns, 20us or 1ms")
+    return round(float(match[1]) * {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}[match[2]]) if match[1] else 0
+
+
 def add_reading(commands: Any, text: Callable[[str], str]) -> None:
     """emu trace."""
     top = commands.add_parser("trace", help="read what --trace has recorded", allow_abbrev=False,
@@ -94,6 +102,9 @@ def add_reading(commands: Any, text: Callable[[str], str]) -> None:
     export = _reader(do, text, "export", "a file for other programs")
     export.add_argument("--format", choices=FORMATS, required=True, help="of the file")
     export.add_argument("--syntax", choices=("intel", "att"), default="intel", help="of instructions (default: intel)")
+    export.add_argument("--shortest", type=nanoseconds, metavar="TIME",
+                        help="leave out of time lines (perfetto, speedscope) what ran for less: 500ns, 20us, 1ms; 0: nothing "
+                             "(default: a 100,000th of the time that is shown)")
     export.add_argument("-o", "--output", type=text, required=True, metavar="FILE", help="the file; - is standard output")
 
 

@@ -22,8 +22,9 @@ SINGLE = 1                              # CF_COUNT of the one instruction by whi
 LEVELS = "blocks", "insns", "memory", "events"
 KINDS = {1: "exception", 2: "software interrupt", 3: "interrupt", 4: "control register", 5: "msr", 6: "port read",
          7: "port write", 8: "memory read", 9: "memory write", 10: "pin", 11: "alarm", 12: "reset", 13: "console",
-         14: "disk read", 15: "disk write", 16: "disk flush", 17: "screen"}
+         14: "disk read", 15: "disk write", 16: "disk flush", 17: "screen", 18: "stack"}
 CONTROL, MSR = 4, 5
+STACK = 18                      # a load of the stack pointer: what it was before, and what it is
 NOTHING = 0xFFFFFF                      # the name of what nobody answers for, told by the recorder itself
 TOLD = 6                                # from this kind on, Python has told the event
 MSRS = {0x10: "TSC", 0x1B: "APIC_BASE", 0x174: "SYSENTER_CS", 0x175: "SYSENTER_ESP", 0x176: "SYSENTER_EIP", 0x277: "PAT",

@@ -1,47 +1,61 @@
 """Call stacks over a block trace: who called whom, across calls, returns, interrupts and task switches.
 
 The trace tells which blocks ran; what a block ends in (CALL, RET, IRET, SYSCALL ...) and where the next one begins tell how
-the stack changed.  A return that leads elsewhere than the current stack says belongs to another task: the stack that waits
-for that address is taken, or a new one is begun.  A return after the stack pointer was loaded from memory is a task switch:
-what was left stays as it is, until a later return tells whose stack it is that runs now.
+the stack changed.  A task switch is a load of the stack pointer, and an event tells each: the pointer before, and behind.  A
+task is known by the pointer with which it was left, so tasks that wait at the same place are told apart.  A load that leads
+to nobody's stack is of the same task (a stack for interrupts), or of a new one: the next return tells.
 
 All stacks of one call path are one node of a tree; a node counts the blocks that ran in it.  A billion blocks take some
 seconds, for which the loop is compiled (numba, an optional dependency: pip install 'emu-pc[profile]').
+
+Not followed: hardware task switches, loads of the stack pointer in ring 3, a switch by LEAVE where the frame pointer is
+within 4 KiB, and a task's first switch if it returns to where the task before it would return, too.  Where the block that
+loads the stack pointer ends in ring 3, which task goes on is told by the return address alone.  What a new task does before
+its first return counts to the task before it.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from emu.trace import stackloop
+from emu.trace import layout, stackloop
 from emu.trace.layout import BadTrace
 from emu.trace.reader import Trace
 from emu.trace.symbols import Symbols
 
 Numbers = np.ndarray[Any, Any]
+Row = tuple[Numbers, Numbers, Numbers, Numbers]         # numbers, positions, weights, whether they are shown
 STACKS, DEPTH, NODES = 256, 512, 1 << 20
+SLICES = 1 << 16
+PLAIN = 1 << 21                     # blocks that are followed without numba
 CALLS = ("call", "syscall", "sysenter", "lcall")
-RETURNS = ("ret", "retf", "iret", "iretd", "iretq", "sysret", "sysretq", "sysexit", "sysexitq")
+RETURNS = ("ret", "retf", "retfq", "iret", "iretd", "iretq", "sysret", "sysretq", "sysexit", "sysexitq")
+TAKEN = {"exception": 1, "software interrupt": 2, "interrupt": 3}
 USER, UNKNOWN = "[user]", "[unknown]"
+INNER = 16                          # bytes that a CALL inside a thunk passes over
 _REPLACED = re.compile(r"mov \w+ ptr \[[re]sp\], ")
-_LOAD, _EXCHANGE = re.compile(r"[re]?sp, .*\["), re.compile(r"^[re]?sp, .*\[|\], [re]?sp$")
+_LOAD, _EXCHANGE = re.compile(r"[re]?sp, "), re.compile(r"^[re]?sp, |, [re]?sp$")
 
 
 @dataclass(frozen=True)
 class Tree:
-    """`parent` and `function` of each node, 0 the root; `blocks` that ran in it; `names` of functions by number."""
+    """`parent` and `function` of each node, 0 the root; `blocks` that ran in it, and their weight; how often it was called,
+    and by which block first; `names` of functions by number."""
 
     parent: Numbers
     function: Numbers
     blocks: Numbers
     names: list[str]
+    weight: Numbers
+    calls: Numbers
+    site: Numbers
 
     def folded(self) -> dict[tuple[str, ...], int]:
         """Path of names from the root -> blocks, of nodes in which any ran."""
@@ -49,6 +63,12 @@ class Tree:
         for node in range(1, len(self.parent)):
             paths.append((*paths[self.parent[node]], self.names[self.function[node]]))
         return {path: int(blocks) for path, blocks in zip(paths, self.blocks, strict=True) if blocks and path}
+
+    def edges(self) -> Numbers:
+        """For each node what its call has cost: see stackloop.edges."""
+        below = np.zeros(len(self.parent), np.int64)
+        _loops(len(self.parent))[1](self.parent, self.function, self.weight, np.full(len(self.names), -1, np.int64), below)
+        return below
 
     def by_function(self) -> list[tuple[str, int]]:
         """(name, blocks that ran in the function itself), the most first."""
@@ -59,26 +79,88 @@ class Tree:
 
 def stacks(trace: Trace, symbols: Symbols | None = None, progress: Callable[[float], None] = lambda done: None) -> Tree:
     """The tree of a trace.  Raises BadTrace."""
-    symbols = symbols or Symbols([])
-    names, tables = _tables(trace, symbols)
-    walk = _compiled()
-    state = _State()
-    arrivals = _arrivals(trace)
-    done = 0
-    for position, numbers in trace.parts_of_blocks():
-        last = position + len(numbers)
-        inside = arrivals[(arrivals[:, 0] > position) & (arrivals[:, 0] <= last)]
-        full = walk(numbers, position, *tables, inside[:, 0], inside[:, 1], *state.arrays())
-        if full:
-            raise BadTrace(f"{trace.path}: more than {NODES} call paths")
-        done += len(numbers)
-        progress(done / max(trace.length, 1))
-    count = int(state.scalars[0])
-    return Tree(state.parent[:count], state.function[:count], state.blocks[:count], names)
+    walk = Walk(trace, symbols or Symbols([]))
+    for row in everything(trace):
+        for _ in walk.follow(row):
+            pass
+        progress(float(row[1][-1] + 1) / max(trace.length, 1))
+    return walk.tree()
 
 
-def _tables(trace: Trace, symbols: Symbols) -> tuple[list[str], tuple[Numbers, ...]]:
-    """Names of functions; by block number: function, how it ends, marks, where it begins, what is behind it."""
+def everything(trace: Trace, first: int = 0) -> Iterator[Row]:
+    """The rows of a trace, each block of weight 1."""
+    for positions, numbers in trace.pieces(first):
+        yield numbers, positions, np.ones(len(numbers), np.int64), np.ones(len(numbers), np.int8)
+
+
+class Walk:
+    """Stacks that are followed over rows of blocks; with `least` ns, slices of time that are at least as long, too."""
+
+    def __init__(self, trace: Trace, symbols: Symbols, least: int = -1, plain: bool = False) -> None:
+        self.trace = trace
+        self.names, self._blocks = _tables(trace, symbols)
+        self._events, self._moves, self._clock = _arrivals(trace), _moves(trace), _clock(trace, least)
+        shape = STACKS, DEPTH
+        self.stacks = stackloop.Stacks(
+            np.zeros(shape, np.int32), np.zeros(shape, np.uint64), np.zeros(shape, np.int32), np.zeros(shape, np.int64),
+            np.zeros(shape, np.int32), np.zeros(shape, np.int32), np.ones(STACKS, np.int32), np.zeros(STACKS, np.int64),
+            np.zeros(STACKS, np.uint64), np.zeros(STACKS, np.int64))
+        self._nodes = stackloop.Nodes(
+            np.zeros(NODES, np.int32), np.zeros(NODES, np.int32), np.zeros(NODES, np.int64), np.zeros(NODES, np.int64),
+            np.zeros(NODES, np.int64), np.zeros(NODES, np.int32), np.zeros(NODES, np.int32), np.zeros(NODES, np.int32))
+        self._slices = stackloop.Slices(*(np.zeros(SLICES, np.int64) for _ in stackloop.Slices._fields))
+        self._scalars = np.zeros(14, np.int64)
+        self._scalars[[stackloop.NODES, stackloop.BEFORE, stackloop.LAST, stackloop.NEXT]] = 1, -1, -1, -1
+        self._walk = stackloop.walk if plain else _loops(trace.length)[0]
+        self._symbols = symbols
+
+    def name(self, address: int) -> str:
+        """The function of an instruction."""
+        found = self._symbols.at(address)
+        return found[0] if found else USER if address in self._user else UNKNOWN
+
+    @functools.cached_property
+    def _user(self) -> set[int]:
+        """Addresses of instructions in ring 3."""
+        return {address for number, block in self.trace.code.items() if block.cpl == 3
+                for address in self.trace.expand(np.array([number]), self.trace.instruction_counts[[number]]).tolist()}
+
+    @property
+    def current(self) -> int:
+        """The stack that runs."""
+        return int(self._scalars[stackloop.STACK])
+
+    def follow(self, row: Row) -> Iterator[stackloop.Slices]:
+        """Slices in the order of their ends.  Raises BadTrace."""
+        numbers, start = row[0], 0
+        while start < len(numbers):
+            start = self._walk(*row, start, self._blocks, self._events, self._moves, self._clock, self.stacks, self._nodes,
+                               self._slices, self._scalars)
+            if start < 0:
+                raise BadTrace(f"{self.trace.path}: more than {NODES} call paths")
+            yield from self._taken()
+
+    def end(self) -> Iterator[stackloop.Slices]:
+        """The slices that the end cuts."""
+        if self._scalars[stackloop.SHOWN] and self._clock.least >= 0:
+            now = stackloop.moment(self._clock, self._scalars, int(self._scalars[stackloop.NEXT]))
+            stackloop.close(self.stacks, self._scalars, self._slices, self.current, 0, now, self._clock.least)
+            yield from self._taken()
+
+    def _taken(self) -> Iterator[stackloop.Slices]:
+        if kept := int(self._scalars[stackloop.KEPT]):
+            yield stackloop.Slices(*(column[:kept].copy() for column in self._slices))
+            self._scalars[stackloop.KEPT] = 0
+
+    def tree(self) -> Tree:
+        """What has been followed until now."""
+        count = int(self._scalars[stackloop.NODES])
+        parent, function, blocks, weight, calls, site, _, _ = (column[:count] for column in self._nodes)
+        return Tree(parent, function, blocks, self.names, weight, calls, site)
+
+
+def _tables(trace: Trace, symbols: Symbols) -> tuple[list[str], stackloop.Blocks]:
+    """Names of functions, and what the loop knows of blocks."""
     size = max(trace.code, default=-1) + 1
     function, kind, marks = np.zeros(size, np.int32), np.zeros(size, np.int8), np.zeros(size, np.int8)
     begins, behind = np.zeros(size, np.uint64), np.zeros(size, np.uint64)
@@ -91,10 +173,27 @@ def _tables(trace: Trace, symbols: Symbols) -> tuple[list[str], tuple[Numbers, .
             names.append(name)
         instructions = Trace.disassemble(block)
         kind[number] = _ending(instructions)
-        marks[number] = (stackloop.ENTRY * (found is not None and found[1] == 0)
-                         | stackloop.LOADS * (block.cpl == 0 and _switches(instructions)))
+        marks[number] = (stackloop.ENTRY * (found is not None and found[1] == 0) | stackloop.USER * (block.cpl == 3)
+                         | stackloop.LOADS * (block.cpl != 3 and _switches(instructions)))
         begins[number], behind[number] = block.pc, block.pc + block.size & (1 << 64) - 1
-    return names, (function, kind, marks, begins, behind)
+    return names, stackloop.Blocks(function, kind, marks, begins, behind)
+
+
+def called(trace: Trace, rows: Iterable[tuple[Numbers, Numbers]]) -> Symbols:
+    """Functions of code without names: where calls of rows (positions, numbers) lead to."""
+    kinds: dict[int, int] = {}
+    found: dict[int, str] = {}
+    for positions, numbers in rows:
+        for block in np.unique(numbers).tolist():
+            kinds.setdefault(block, _ending(Trace.disassemble(trace.code[block])))
+        calls = np.array([kinds.get(number) == stackloop.CALL for number in range(int(numbers.max()) + 1)])
+        at = np.flatnonzero(calls[numbers[:-1]])
+        at = at[~np.isin(positions[at] + 1, trace.faults.positions) & (positions[at] + 1 == positions[at + 1])]
+        for pair in np.unique(numbers[at].astype(np.int64) << 32 | numbers[at + 1]).tolist():
+            caller, to = trace.code[pair >> 32], trace.code[pair & 0xFFFFFFFF].pc
+            if not 0 <= to - caller.pc - caller.size <= INNER:
+                found[to] = f"{to:x}"
+    return Symbols(found.items())
 
 
 def _ending(instructions: list[tuple[int, int, str, str]]) -> int:
@@ -106,49 +205,50 @@ def _ending(instructions: list[tuple[int, int, str, str]]) -> int:
 
 
 def _switches(instructions: list[tuple[int, int, str, str]]) -> bool:
-    """Whether they load the stack pointer from memory, other than by LEAVE or POP."""
-    return any((mnemonic == "mov" and _LOAD.match(operands)) or (mnemonic == "xchg" and _EXCHANGE.search(operands))
+    """Whether they load the stack pointer."""
+    return any((mnemonic in ("mov", "lss") and _LOAD.match(operands) and not operands.endswith("bp"))
+               or (mnemonic == "xchg" and _EXCHANGE.search(operands)) or (mnemonic == "pop" and operands in ("esp", "rsp"))
                for _, _, mnemonic, operands in instructions)
 
 
-def _arrivals(trace: Trace) -> Numbers:
-    """(position, where the handler will return to) of every exception and interrupt, in order."""
-    if not len(trace.events):
-        return np.empty((0, 2), np.uint64)
-    events = trace.events.filter(pl.col("kind").is_in(["exception", "interrupt", "software interrupt"]))
+def _arrivals(trace: Trace) -> stackloop.Events:
+    """Every exception and interrupt, in order."""
+    events = trace.events.filter(pl.col("kind").is_in(list(TAKEN)))
     back = events["rip"].to_numpy() + events["cs_base"].to_numpy()
-    back = np.where(events["kind"].to_numpy() == "software interrupt", back + np.uint64(2), back)      # INT n is CDh n
-    return np.stack([events["position"].to_numpy(), back], axis=1)
+    kinds = events["kind"].to_list()
+    back = np.where(np.array([kind == "software interrupt" for kind in kinds], bool), back + np.uint64(2), back)   # CDh n
+    how = events["vector"].to_numpy().astype(np.int32) << 8 | np.array([TAKEN[kind] for kind in kinds], np.int32)
+    return stackloop.Events(events["position"].to_numpy().astype(np.int64), back.astype(np.uint64), how.astype(np.int32))
 
 
-class _State:
-    """What the loop keeps from one part to the next."""
+def _moves(trace: Trace) -> stackloop.Moves:
+    """Every load of the stack pointer that was recorded."""
+    events = trace.events.filter(pl.col("kind") == layout.KINDS[layout.STACK])
+    return stackloop.Moves(*(events[name].to_numpy().astype(kind) for name, kind in (
+        ("position", np.int64), ("address", np.uint64), ("value", np.uint64))))
 
-    def __init__(self) -> None:
-        self.node = np.zeros((STACKS, DEPTH), np.int32)
-        self.back = np.zeros((STACKS, DEPTH), np.uint64)
-        self.depth = np.ones(STACKS, np.int32)
-        self.used = np.zeros(STACKS, np.int64)
-        self.parent, self.function = np.zeros(NODES, np.int32), np.zeros(NODES, np.int32)
-        self.blocks = np.zeros(NODES, np.int64)
-        self.first, self.next = np.zeros(NODES, np.int32), np.zeros(NODES, np.int32)     # children as lists
-        # nodes; stack; how the last block ended; ghost; switching; the last block's function
-        self.scalars = np.array([1, 0, 0, -1, 0, -1], np.int64)
-        self.last = np.zeros(1, np.uint64)                          # what is behind the last block
 
-    def arrays(self) -> tuple[Numbers, ...]:
-        return (self.node, self.back, self.depth, self.used, self.parent, self.function, self.blocks, self.first, self.next,
-                self.scalars, self.last)
+def _clock(trace: Trace, least: int) -> stackloop.Clock:
+    places, times = trace.clock
+    steps = np.diff(places)
+    rates = np.divide(np.diff(times), steps, out=np.zeros(len(steps)), where=steps > 0)
+    last = trace.meta.get("costs", {}).get("block", 0)
+    return stackloop.Clock(places.astype(np.int64), times.astype(np.float64), np.append(rates, last), np.int64(least))
+
+
+def _loops(length: int) -> tuple[Callable[..., int], Callable[..., None]]:
+    """For so many blocks or nodes.  Raises BadTrace."""
+    try:
+        return _compiled()
+    except ImportError:
+        if length > PLAIN:
+            raise BadTrace("call stacks of long traces are followed by numba: pip install 'emu-pc[profile]'") from None
+        return stackloop.walk, stackloop.edges
 
 
 @functools.cache
-def _compiled() -> Callable[..., bool]:
-    try:
-        import numba
-    except ImportError:
-        raise BadTrace("call stacks are followed by numba: pip install 'emu-pc[profile]'") from None
-    jit = numba.njit(cache=True, nogil=True)
-    child = jit(stackloop.child)
-    find = jit(stackloop.find)
-    fresh = jit(stackloop.fresh)
-    return stackloop.compiled(jit, child, find, fresh)
+def _compiled() -> tuple[Callable[..., int], Callable[..., None]]:
+    import numba
+
+    return stackloop.compiled(numba.njit(cache=True, nogil=True))
+

@@ -51,6 +51,8 @@ def said(row: Row) -> str:
         return f"{kind} {name or f'{address:x}'} -> {value:0{2 * row['size']}x}"
     if kind.startswith("disk "):
         return f"{kind} {name}" + (f", sector {address}, {value} bytes" if kind != "disk flush" else "")
+    if kind == "stack":
+        return f"stack pointer {address:x} -> {value:x}"
     if kind == "pin":
         return f"{name} {'rises' if value else 'falls'}"
     if kind == "console":

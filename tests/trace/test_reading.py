@@ -19,7 +19,6 @@ from emu.trace.code import disassemble
 from emu.trace.reader import Trace
 from emu.trace.recording import Recording
 
-PERFETTO = "perfetto.protos.perfetto.trace.perfetto_trace_pb2"
 PROGRAM = """
     .global _start
 _start:
@@ -194,58 +193,6 @@ def test_drcov_lists_each_block_that_ran_once(paging):
     found = {(int(modules[module]["base"], 16) + start, size) for start, size, module in struct.iter_unpack("<IHH", table)}
     trace = Trace(paging)
     assert found == {(trace.code[n].pc, trace.code[n].size) for n in set(trace.blocks().tolist())}
-
-
-def test_perfetto_parses_with_its_own_schema(elf):
-    pb = pytest.importorskip(PERFETTO, reason="the PyPI package perfetto is missing")
-    trace = pb.Trace()
-    trace.ParseFromString(export(elf / "t", "perfetto", "--symbols", elf / "program").read_bytes())
-    tracks = {p.track_descriptor.uuid: p.track_descriptor.name for p in trace.packet if p.HasField("track_descriptor")}
-    names = {n.iid: n.name for p in trace.packet for n in p.interned_data.event_names}
-    slices = [(p.timestamp, p.track_event.type, names.get(p.track_event.name_iid)) for p in trace.packet
-              if p.HasField("track_event") and tracks[p.track_event.track_uuid] == "processor"]
-    begun = [name for _, kind, name in slices if kind == pb.TrackEvent.TYPE_SLICE_BEGIN]
-    assert begun == ["_start", "work", "again", "work", "again", "work", "again"]
-    assert [kind for _, kind, _ in slices] == [pb.TrackEvent.TYPE_SLICE_BEGIN, pb.TrackEvent.TYPE_SLICE_END] * len(begun)
-    assert [time for time, _, _ in slices] == sorted(time for time, _, _ in slices)
-    assert all(p.trusted_packet_sequence_id == 1 for p in trace.packet)
-
-
-def test_perfetto_has_a_track_for_each_device(paging):
-    pb = pytest.importorskip(PERFETTO, reason="the PyPI package perfetto is missing")
-    trace = pb.Trace()
-    trace.ParseFromString(export(paging, "perfetto").read_bytes())
-    tracks = [p.track_descriptor.name for p in trace.packet if p.HasField("track_descriptor")]
-    assert {"processor", "com1", "console", "exceptions and interrupts"} <= set(tracks) and len(tracks) == len(set(tracks))
-
-
-def test_callgrind_annotate_reads_it(elf):
-    if not shutil.which("callgrind_annotate"):
-        pytest.skip("callgrind_annotate (valgrind) is not installed")
-    out = export(elf / "t", "callgrind", "--symbols", elf / "program")
-    text = subprocess.run(["callgrind_annotate", str(out), str(elf / "program.s")], capture_output=True, text=True,
-                          check=True).stdout
-    assert f"{len(Trace(elf / 't').instructions())} (100.0%)  PROGRAM TOTALS" in text
-    rows = {line.split(":")[-1].split()[0]: int(line.split()[0]) for line in text.splitlines()
-            if "program.s:" in line and "(" in line}
-    assert rows == {"again": 9 + 2, "work": 6, "_start": 1}
-    assert any(line.split()[:1] == ["3"] and line.endswith("call work") for line in text.splitlines())
-
-
-def test_speedscope_opens_and_closes_in_order(elf):
-    profile = json.loads(export(elf / "t", "speedscope", "--symbols", elf / "program").read_text())
-    assert profile["$schema"] == "https://www.speedscope.app/file-format-schema.json"
-    (one,), frames = profile["profiles"], [frame["name"] for frame in profile["shared"]["frames"]]
-    assert one["type"] == "evented" and one["unit"] == "nanoseconds"
-    stack, last = [], one["startValue"]
-    for event in one["events"]:
-        assert event["at"] >= last
-        last = event["at"]
-        if event["type"] == "O":
-            stack.append(event["frame"])
-        else:
-            assert stack.pop() == event["frame"]
-    assert not stack and last <= one["endValue"] and set(frames) == {"_start", "again", "work"}
 
 
 def test_lcov_counts_source_lines(elf):

@@ -214,6 +214,7 @@ class UnicornEngine:
         budget = self._budget
         if budget[0] < KICKED:
             budget[0] += m.KICK                         # a start looks at the pins at any rate
+            self._recorder.moved()
         while True:
             if self._asleep and not self._wakes():
                 return Stop.HLT if self._eflags.value & 0x200 else Stop.DEAD
@@ -225,10 +226,11 @@ class UnicornEngine:
                 failure, self._failure = self._failure, None
                 raise failure
             if error:
-                raise EngineError(f"unicorn stopped at {self._registers.cs.selector:x}:{self._eip.value:x}: "
-                                  f"{unicorn.UcError(error)}")
+                place = f"{self._registers.cs.selector:x}:{self._eip.value:x}"
+                raise EngineError(f"unicorn stopped at {place}: {unicorn.UcError(error)}")
             if budget[0] < KICKED:
                 budget[0] += m.KICK
+                self._recorder.moved()
             if not self._halted.value:
                 break
             self._asleep = True                         # and awake again if an interrupt has come since the block began

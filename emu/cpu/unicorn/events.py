@@ -11,7 +11,7 @@ from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.layout import BUDGET, CPU_ENV, CPU_OPAQUE, CR, EIP, ERROR_CODE, HFLAGS, SEGMENT_SIZE, SEGS, TRACE_AT
 
 EVENT_EXCEPTION, EVENT_SOFTWARE, EVENT_INTERRUPT, EVENT_CONTROL, EVENT_MSR = 1, 2, 3, 4, 5
-EVENT_MEMORY_READ, EVENT_MEMORY_WRITE = 8, 9
+EVENT_MEMORY_READ, EVENT_MEMORY_WRITE, EVENT_STACK = 8, 9, 18
 
 
 def event(kind: int, label: str, fields: str = "") -> str:

@@ -18,15 +18,17 @@ import mmap
 import struct
 from collections.abc import Callable
 
-from emu.cpu.unicorn import accesses, library
+from emu.cpu.unicorn import accesses, library, moves
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.code import Code
+from emu.cpu.unicorn.events import EVENT_STACK, NOTHING
 from emu.cpu.unicorn.fast.record import LARGEST
 from emu.cpu.unicorn.layout import CPU_ENV, TCG_EPILOGUE, TLB_WATCHPOINT, TRACE_AT, UC_TCG, read_u64, symbol
 from emu.cpu.unicorn.memory import host_address
 from emu.cpu.unicorn.room import hold, reaches, room
 from emu.engine import EngineError, Sink
 
+THUNKS = 4096                   # bytes before the stubs, for moves.py
 STUBS = 64 << 20                # bytes of address space: each block's host code is longer than its stub
 DEFINITIONS = 1 << 20
 EVENTS, EVENT = 1 << 14, 64     # events, and the bytes of one
@@ -46,6 +48,7 @@ class Recorder:
     def __init__(self, handle: int, env: int, box: m.Mailbox, cost: int, techniques: frozenset[str],
                  flush: Callable[[], None], now: Callable[[], int]) -> None:
         self._handle, self._env, self._words, self._cost = handle, env, box.words, cost
+        self._box = box.address
         self._techniques, self._flush, self._now = techniques, flush, now
         self._at = ctypes.c_uint64.from_address(env + TRACE_AT)     # where the next number goes
         self.on = False
@@ -88,11 +91,14 @@ class Recorder:
         self._events = self._definitions + DEFINITIONS + LARGEST
         self._full_callback = library.ASK(self._full)
         words = self._words
-        words[m.STUBS >> 3] = words[m.STUB_AT >> 3] = self._stub_at = self._stubs.address
+        words[m.STUBS >> 3] = words[m.STUB_AT >> 3] = self._stub_at = self._stubs.address + THUNKS
         words[m.DEFINE_AT >> 3] = self._definitions
         words[m.DEFINE_END >> 3] = self._definitions + DEFINITIONS + LARGEST
         words[m.EVENT_AT >> 3], words[m.EVENT_END >> 3] = self._events, self._events + EVENTS * EVENT
         words[m.DRAIN >> 3] = library.address(self._full_callback)
+        words[m.MOVE_AT >> 3] = self._stubs.place(moves.moving(self._box))
+        words[m.FRAME_AT >> 3] = self._stubs.place(moves.leaving(self._box))
+        words[m.MOVING >> 3] = 0
         words[m.LAST_BLOCK >> 3] = words[m.NUMBER >> 3] = 0
         self._take()
         words[m.RECORD >> 3] = words[m.EVENT >> 3] = 1
@@ -166,6 +172,16 @@ class Recorder:
         _EVENT.pack_into(self._rings, at - self._definitions, self._at.value, self._now(), kind | name << 8,
                          size, value & _ALL, 0, address & _ALL, 0)
         words[m.EVENT_AT >> 3] = at + EVENT
+
+    def moved(self) -> None:
+        """The guest is stopped behind a block that loads the stack pointer."""
+        words = self._words
+        if words[m.MOVING >> 3]:
+            words[m.MOVING >> 3] = 0
+            after = read_u64(self._env + moves.RSP) + read_u64(self._env + moves.SS_BASE)
+            before = words[m.MOVED_FROM >> 3] & _ALL
+            if abs(after - before) > moves.NEAR:
+                self.note(EVENT_STACK, NOTHING >> 8, 0, after, before)
 
     def _full(self) -> int:
         self._definitions_out()

@@ -2,18 +2,18 @@
 
 | format     | for                                              | what is in it
 | ---------- | ------------------------------------------------ | ---
-| perfetto   | ui.perfetto.dev, trace_processor                 | functions over guest time, and a track for each device
+| perfetto   | ui.perfetto.dev, trace_processor                 | a track of nested calls for each task, tracks for devices
 | drcov      | Lighthouse, Cartographer and other disassemblers | which blocks ran
 | lcov       | genhtml, editors                                 | how often each source line ran; needs DWARF
-| callgrind  | callgrind_annotate, KCachegrind                  | instructions by function, address and line
-| speedscope | speedscope.app                                   | functions over guest time
+| callgrind  | callgrind_annotate, KCachegrind                  | instructions by function, address and line, and calls
+| speedscope | speedscope.app                                   | nested calls over guest time, of all and of each task
 | text       | people                                           | every instruction, with the events in between
 | json       | programs                                         | the same, a JSON object a line
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -21,10 +21,13 @@ import numpy as np
 
 from emu.trace.select import Selection
 from emu.trace.sources import Sources
-from emu.trace.text import Name, no_name
+from emu.trace.stacks import TAKEN, Row, Walk, called
+from emu.trace.symbols import Symbols
+from emu.trace.text import EXCEPTIONS, Name, no_name
 from emu.trace.window import Numbers
 
 UNKNOWN = "(unknown)"
+STEPS = 100_000                 # of a time line, unless it is asked for otherwise
 
 
 @dataclass
@@ -36,6 +39,13 @@ class Job:
     name: Name = no_name
     sources: Sources = field(default_factory=Sources)
     syntax: str = "intel"
+    symbols: Symbols | None = None
+    shortest: int | None = None     # ns of a slice of a time line; None: what leaves a file that can be opened
+
+    def walk(self, least: int = -1) -> Walk:
+        """Stacks to be followed.  Without symbols, functions are where calls lead to."""
+        trace = self.selection.trace
+        return Walk(trace, self.symbols or called(trace, trace.pieces()), least)
 
     def function(self, address: int) -> str:
         """The function in which an address lies."""
@@ -65,32 +75,69 @@ def counts(selection: Selection) -> tuple[Numbers, Numbers]:
     return addresses, np.array([totals[address] for address in addresses.tolist()], np.int64)
 
 
-def functions(job: Job) -> Iterator[tuple[float, float, str]]:
-    """(begin, end, function) in ns of guest time: what ran when, as far as it was kept; none overlap.
+@dataclass(frozen=True)
+class Slice:
+    """What ran without a break from `begin` to `end`, in ns of guest time: a frame of `task`'s stack at `level`; `taken` is
+    the exception or interrupt that has pushed it."""
 
-    Without symbols, the levels of privilege.  Between two events time is counted by blocks.
-    """
-    trace = job.selection.trace
-    places, times = trace.clock
-    known: dict[str, int] = {}
-    which = np.zeros(max(trace.code, default=-1) + 1, np.int64)
-    for number, block in trace.code.items():
-        label = f"CPL {block.cpl}" if job.name is no_name else job.function(block.pc)
-        which[number] = known.setdefault(label, len(known))
-    labels = list(known)
-    begin, function, after = 0.0, -1, -1
-    for positions, numbers, _ in job.selection.runs():
-        row = which[numbers]
-        changes = np.flatnonzero((np.diff(row, prepend=function) != 0) | (np.diff(positions, prepend=after - 1) != 1))
-        ends = np.where(changes > 0, positions[changes - 1] + 1, after)
-        begins_at, ends_at = np.interp(positions[changes], places, times), np.interp(ends, places, times)
-        for index, start, end in zip(changes.tolist(), begins_at.tolist(), ends_at.tolist(), strict=True):
-            if function >= 0:
-                yield begin, end, labels[function]
-            begin, function = start, int(row[index])
-        after = int(positions[-1]) + 1
-    if function >= 0:
-        yield begin, float(np.interp(after, places, times)), labels[function]
+    begin: int
+    end: int
+    task: int
+    level: int
+    function: str
+    taken: str = ""
+
+
+def functions(job: Job) -> list[Slice]:
+    """The frames of all stacks while their task ran, by begin and level, those of at least job.shortest ns.  A slice lies
+    inside of the one of its caller.  Between two events time is counted by blocks."""
+    walk = job.walk(_shortest(job))
+    parts = [part for row in rows(job.selection) for part in walk.follow(row)]
+    parts += walk.end()
+    if not parts:
+        return []
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    order = np.lexsort((columns[3], columns[0]))
+    tree = walk.tree()
+    return [Slice(begin, end, task, level, tree.names[tree.function[node]], _taken(how))
+            for begin, end, task, level, node, how in zip(*(column[order].tolist() for column in columns), strict=True)]
+
+
+def _shortest(job: Job) -> int:
+    if job.shortest is not None:
+        return job.shortest
+    places, times = job.selection.trace.clock
+    begin, end = np.interp([job.selection.first, job.selection.last], places, times)
+    return int(end - begin) // STEPS
+
+
+def tasks(slices: Iterable[Slice]) -> dict[int, str]:
+    """A title for each task: its number, and where its stack begins."""
+    roots: dict[int, Slice] = {}
+    for one in slices:
+        if one.task not in roots or one.level < roots[one.task].level:
+            roots[one.task] = one
+    return {task: f"task {task}: {root.function}" for task, root in roots.items()}
+
+
+def _taken(how: int) -> str:
+    vector, kind = how >> 8, {number: kind for kind, number in TAKEN.items()}.get(how & 0xFF, "")
+    return EXCEPTIONS.get(vector, f"exception {vector:#x}") if kind == "exception" else f"{kind} {vector:#x}" if kind else ""
+
+
+def rows(selection: Selection) -> Iterator[Row]:
+    """The blocks from the trace's begin on, so that its stacks are known where the selection begins; the weight is the number
+    of instructions, 0 of what does not pass."""
+    trace, first, last = selection.trace, selection.first, selection.last
+    for positions, numbers in trace.pieces(0, first):
+        nothing = np.zeros(len(numbers), np.int64)
+        yield numbers, positions, nothing, nothing.astype(np.int8)
+    for positions, numbers, lengths in trace.runs(first, max(last - first, 0)):
+        if selection.window.by_block:
+            passes = selection.passes[numbers]
+            yield numbers, positions, np.where(passes, lengths, 0), passes.astype(np.int8)
+        else:
+            yield numbers, positions, lengths, np.ones(len(numbers), np.int8)
 
 
 def formats() -> dict[str, Callable[[Job], None]]:

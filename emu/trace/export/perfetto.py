@@ -1,4 +1,5 @@
-"""Perfetto: functions over guest time, interrupts, and what each device was asked.
+"""Perfetto: a track of nested calls for each task, while it ran, with what interrupted it; which task ran; a track for each
+device with what it was asked, and counters of exceptions and interrupts.
 
 The fields are those of perfetto's protos (trace_packet.proto, track_event.proto, track_descriptor.proto, interned_data.proto,
 debug_annotation.proto); protobuf's encoding is simple enough to be written here.
@@ -8,19 +9,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from emu.trace.export import Job, functions
+from emu.trace.export import Job, Slice, functions, tasks
 from emu.trace.text import EXCEPTIONS, said
+from emu.trace.window import FOREVER
 
 # Trace; TracePacket; TrackDescriptor; TrackEvent; DebugAnnotation; InternedData and its EventName
 PACKET = 1
 TIMESTAMP, SEQUENCE, TRACK_EVENT, INTERNED, FLAGS, DESCRIPTOR = 8, 10, 11, 12, 13, 60
-UUID, NAME, PARENT = 1, 2, 5
-ANNOTATION, TYPE, NAME_IID, TRACK_UUID = 4, 9, 10, 11
+UUID, NAME, PARENT, COUNTER = 1, 2, 5, 8
+ANNOTATION, TYPE, NAME_IID, TRACK_UUID, COUNTER_VALUE = 4, 9, 10, 11, 30
 ANNOTATION_NAME, ANNOTATION_STRING = 10, 6
 EVENT_NAMES = 2
-BEGIN, END, INSTANT = 1, 2, 3
+BEGIN, END, INSTANT, COUNTS = 1, 2, 3, 4
 CLEARED, NEEDED = 1, 2          # SEQ_INCREMENTAL_STATE_CLEARED, SEQ_NEEDS_INCREMENTAL_STATE
-CPU, CONSOLE, EVENTS = "processor", "console", "exceptions and interrupts"
+CPU, TASKS, EVENTS = "processor", "tasks", "exceptions and interrupts"
 
 
 def varint(value: int) -> bytes:
@@ -55,15 +57,24 @@ class Encoder:
     def _packet(self, data: bytes) -> None:
         self.out.write(nested(PACKET, data + number(SEQUENCE, 1)))
 
-    def _track(self, name: str) -> int:
+    def track(self, name: str, within: str = "", counter: bool = False) -> int:
+        """The number of a track, below another one."""
         if name not in self._tracks:
+            above = number(PARENT, self.track(within)) if within else b""
             self._tracks[name] = len(self._tracks) + 1
-            self._packet(nested(DESCRIPTOR, number(UUID, self._tracks[name]) + nested(NAME, name.encode())))
+            self._packet(nested(DESCRIPTOR, number(UUID, self._tracks[name]) + nested(NAME, name.encode()) + above
+                                + (nested(COUNTER, b"") if counter else b"")))
         return self._tracks[name]
+
+    def count(self, time: float, name: str, value: int) -> None:
+        """A counter's new value."""
+        uuid = self.track(name, EVENTS, counter=True)
+        data = number(TYPE, COUNTS) + number(TRACK_UUID, uuid) + number(COUNTER_VALUE, value)
+        self._packet(number(TIMESTAMP, round(time)) + nested(TRACK_EVENT, data) + number(FLAGS, NEEDED))
 
     def event(self, time: float, kind: int, track: str, name: str = "", more: str = "") -> None:
         """One event on a track."""
-        uuid, interned = self._track(track), b""
+        uuid, interned = self.track(track), b""
         data = number(TYPE, kind) + number(TRACK_UUID, uuid)
         if name:
             if name not in self._names:
@@ -83,6 +94,8 @@ def _place(row: dict[str, Any]) -> tuple[str, str]:
         return EVENTS, EXCEPTIONS.get(vector, f"exception {vector:#x}") if kind == "exception" else f"{kind} {vector:#x}"
     if kind in ("control register", "msr"):
         return "processor's registers", name
+    if kind == "stack":
+        return "", ""
     if kind == "screen":
         return "screen", name
     if kind in ("console", "reset"):
@@ -95,9 +108,42 @@ def _place(row: dict[str, Any]) -> tuple[str, str]:
 def write(job: Job) -> None:
     """See export/__init__.py."""
     encoder = Encoder(job)
-    for begin, end, function in functions(job):
-        encoder.event(begin, BEGIN, CPU, function)
-        encoder.event(end, END, CPU)
+    slices = functions(job)
+    titles = tasks(slices)
+    for title in titles.values():
+        encoder.track(title, TASKS)
+    running: list[tuple[int, str]] = []
+    for one in slices:
+        _end(encoder, running, one.begin)
+        for name in (one.taken, one.function):
+            if name:
+                encoder.event(one.begin, BEGIN, titles[one.task], name)
+                running.append((one.end, titles[one.task]))
+    _end(encoder, running, FOREVER)
+    _processor(encoder, slices)
+    counts: dict[str, int] = {}
     for row in job.selection.events.iter_rows(named=True):
         track, name = _place(row)
+        if not track:
+            continue
         encoder.event(row["time"], INSTANT, track, name, said(row))
+        if track == EVENTS:
+            counts[name] = counts.get(name, 0) + 1
+            encoder.count(row["time"], f"{name}, so far", counts[name])
+
+
+def _end(encoder: Encoder, running: list[tuple[int, str]], now: int) -> None:
+    """Slices that have ended, the innermost first."""
+    while running and running[-1][0] <= now:
+        end, track = running.pop()
+        encoder.event(end, END, track)
+
+
+def _processor(encoder: Encoder, slices: list[Slice]) -> None:
+    """Which task ran: the outermost slices."""
+    titles, end = tasks(slices), -1
+    for one in slices:
+        if one.begin >= end:
+            encoder.event(one.begin, BEGIN, CPU, titles[one.task])
+            encoder.event(one.end, END, CPU)
+            end = one.end

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from emu.cpu.unicorn import mailbox as m
+from emu.cpu.unicorn import moves
 from emu.cpu.unicorn.code import Code
 from emu.cpu.unicorn.helpers import is_single
 from emu.cpu.unicorn.layout import BUDGET, CPU_ENV, CPU_OPAQUE, CPU_UC, UC_TCG, symbol
@@ -150,6 +151,7 @@ def spent(site: Site) -> str:
     kicked:
         mov rdx, {m.KICK:#x}
         add [rbp + {BUDGET}], rdx
+        {moves.seen(site.box)}
     leave:
         lea rdi, [rbp - {CPU_ENV:#x}]
         mov rsi, [rsp + 0x8]

@@ -18,6 +18,7 @@ of its own, which does the same work, leaves the block's number, and jumps back:
                                                             E9 rel32            jmp  body
 
 `spent` may leave the block for good, and finds it by its return address: so the call stays where it was.
+A block that loads the stack pointer calls moves.py before it goes to its body.
 The stub of a bulk REP (strings.py) tells its number first, in a word of the mailbox, for `bulk` to leave it once for each
 element.  The ring has room for a slice: a block costs at least a nanosecond, and the recorder empties it whenever Python has
 its turn.  A block's definition (PC, flags, size, bytes) goes to a second ring when it is made.  Stubs are given back when
@@ -27,6 +28,7 @@ the library empties its buffer: it then makes blocks from the buffer's start aga
 from __future__ import annotations
 
 from emu.cpu.unicorn import mailbox as m
+from emu.cpu.unicorn import moves
 from emu.cpu.unicorn.fast.editor import Site
 from emu.cpu.unicorn.layout import (
     CPU_ENV,
@@ -122,6 +124,7 @@ def source(site: Site, label: str) -> str:
         mov word ptr [rdi + 0xf], 0xf4eb
         inc qword ptr [r14 + {m.NUMBER:#x}]
         {_define(label)}
+        {moves.look(label)}
         jmp {label}hit
     """
 
