@@ -289,7 +289,8 @@ class Kvm(Form):
             raise Missing(f"/dev/kvm does not answer within {self.PROBE:.0f} s") from None
         if said.returncode:
             lines = said.stderr.strip().splitlines()
-            raise Missing(lines[-1] if lines else f"/dev/kvm: the probe ended with {said.returncode}")
+            why = lines[-1] if lines else f"/dev/kvm: the probe ended with {said.returncode}"
+            raise Missing(why + "; root, or the group kvm, would provide it" * ("Permission" in why))
         self.exit_seconds = int(said.stdout) / 1e9
         self.note = f"an exit and back, served in Python, takes {self.exit_seconds * 1e6:.1f} us"
         if not hardware():

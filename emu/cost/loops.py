@@ -24,28 +24,27 @@ WIDTH = 44
 
 @dataclass(frozen=True)
 class Loop:
-    """`first`: the x86 instruction that it begins with, up to the jump back to it, or RET; `functions`: in portable.py,
-    and of those that each language has of its own in `theirs`; `steps`: of a round."""
+    """`first`: the x86 instruction that it begins with, up to the jump back to it, or RET; `function`: in portable.py;
+    `steps`: of a round."""
 
     what: str
     step: str
     steps: int
     first: str
-    functions: tuple[str, ...]
-    theirs: tuple[str, ...] = ()
+    function: str
 
 
 _CRC = Loop("CRC-32: result = table[(result ^ byte) & 255] ^ (result >> 8)", "one byte", SIZE,
-            "movzx edx, byte ptr [r8 + rcx]", ("crc",))
+            "movzx edx, byte ptr [r8 + rcx]", "crc")
 LOOPS = {
     "cpu": _CRC,
     "calls": Loop("Fibonacci by recursion: f(n) = f(n - 1) + f(n - 2)", "one call, recursive or indirect", 3193 + 987,
-                  "cmp edi, 2", ("fibonacci",)),
+                  "cmp edi, 2", "fibonacci"),
     "memory": Loop("the copy: words[i + 65536] = words[i]", "one word written, copied, or changed", 2 * 65536 + 4096,
-                   "mov rdx, qword ptr [rsi + rcx*8]", ("memory",)),
-    "float": Loop("x = sqrt(x * x + y); y = y / x + 0.75", "both assignments", 1024, "mulsd xmm0, xmm0", ("float_",)),
-    "syscall": Loop("the system call umask", "one system call", 1000, "inc r12d", (), ("system",)),
-    "io": Loop("4 KiB written; later read back", "4 KiB written and read", 1, "imul eax, r15d, ", (), ("io",)),
+                   "mov rdx, qword ptr [rsi + rcx*8]", "memory"),
+    "float": Loop("x = sqrt(x * x + y); y = y / x + 0.75", "both assignments", 1024, "mulsd xmm0, xmm0", "float_"),
+    "syscall": Loop("the system call umask", "one system call", 1000, "inc r12d", "system"),
+    "io": Loop("4 KiB written; later read back", "4 KiB written and read", 1, "imul eax, r15d, ", "io"),
     "irq": _CRC,
 }
 
@@ -69,9 +68,7 @@ def machine_code(loop: Loop = _CRC) -> list[str]:
 
 def java(loop: Loop, directory: Path) -> list[str]:
     """By javap -c where a JDK is there, else our own listing."""
-    if not loop.functions:
-        return [_NONE.format("Java")]
-    name = loop.functions[0]
+    name = loop.function
     program = shutil.which("javap")
     if program:
         for file, content in jvm.classes().items():
@@ -91,7 +88,7 @@ def yarv(loop: Loop, directory: Path) -> list[str]:
         return ["(ruby is not here: apt-get install ruby)"]
     path = directory / "work.rb"
     path.write_text(translate.ruby())
-    name = (loop.functions or loop.theirs)[0]
+    name = loop.function
     script = f"load ARGV[0]; puts RubyVM::InstructionSequence.of(method(:{translate.RUBY_NAMES.get(name, name)})).disasm"
     said = subprocess.run([program, "--disable-gems", "-e", script, str(path)], capture_output=True, text=True, timeout=60,
                           preexec_fn=die_with_parent)
@@ -101,18 +98,13 @@ def yarv(loop: Loop, directory: Path) -> list[str]:
 
 def cpython(loop: Loop) -> list[str]:
     out = io.StringIO()
-    dis.dis(getattr(portable, (loop.functions or loop.theirs)[0]), file=out)
+    dis.dis(getattr(portable, loop.function), file=out)
     return [re.sub(r"\s+", " ", re.sub(r"^\s*\d+\s+(?=(>>)?\s*\d)", "", line)).strip()
             for line in out.getvalue().splitlines() if line.strip()]
 
 
 def wasm(loop: Loop) -> list[str]:
-    if not loop.functions:
-        return [_NONE.format("WebAssembly")]
-    return [text for _, text in webassembly.writers()[loop.functions[0]].text]
-
-
-_NONE = "({} has none)"
+    return [text for _, text in webassembly.writers()[loop.function].text]
 
 
 def columns(loop: Loop, directory: Path) -> dict[str, list[str]]:

@@ -25,6 +25,12 @@ SPACES = "pid", "mount", "ipc", "uts", "network"
 MEMORY, PROCESSES, SHARE = 512 << 20, 16, 1024      # the container's limits: bytes, tasks, CPU shares
 
 
+def reason(error: str) -> str:
+    """The last part of what runc says of a failure: before it stand the steps that led there."""
+    said = re.search(r'msg="(.*)"', error)
+    return said[1].split(": ", 2)[-1] if said else error
+
+
 class Runc(Form):
     name, what = "runc", "a container: name spaces, cgroup limits, a root file system of one program"
 
@@ -45,12 +51,11 @@ class Runc(Form):
             self.limits = limits
             try:
                 self._run(["5", "1"])
-                self.note = "" if limits else f"without cgroup limits, which this user cannot set here ({errors[0]})"
+                self.note = "" if limits else f"without cgroup limits, which this user cannot set here: {reason(errors[0])}"
                 return
             except FormError as error:
                 errors.append(str(error))
-        said = re.search(r'msg="(.*)"', errors[-1])
-        raise Missing(f"runc starts no container here: {said[1] if said else errors[-1]}; root with cgroups would provide it")
+        raise Missing(f"runc starts no container here: {reason(errors[-1])}; root with cgroups would provide it")
 
     def run(self, workload: Workload, rounds: int) -> Sample:
         return self._run([str(workload.number), str(rounds)])

@@ -164,7 +164,7 @@ def test_without_root_rows_say_what_they_need():
         assert "root" in found[name].get("missing", "") or "apt-get" in found[name].get("missing", "") or \
             found[name]["cells"]["spawn"]["state"] == "ok"
     if Path("/dev/kvm").exists() and not Path("/dev/kvm").stat().st_mode & stat.S_IROTH:
-        assert found["KVM"]["missing"] == "/dev/kvm: Permission denied"
+        assert found["KVM"]["missing"] == "/dev/kvm: Permission denied; root, or the group kvm, would provide it"
 
 
 @root

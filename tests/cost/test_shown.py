@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from emu import cli
-from emu.cost import explain, loops, page, plot, shape, table
+from emu.cost import explain, jvm, loops, page, plot, shape, table
 from emu.cost.kernelview import facts, verdict
 
 RECORD = Path(__file__).with_name("record.json")
@@ -152,12 +152,13 @@ def test_every_workload_has_its_loop_in_every_language(name, tmp_path):
     code = loops.machine_code(loop)
     assert 4 <= len(code) <= 20 and (code[-1] == "ret" or code[-1].startswith("j"))
     assert len(loops.cpython(loop)) > 8
-    assert (len(loops.wasm(loop)) > 8) is bool(loop.functions)
+    assert len(loops.wasm(loop)) > 8 and len(jvm.methods()[1][loop.function].text) > 8
 
 
 def test_a_record_has_an_explanation(record):
+    assert "file system" in explain.times(record, "io")["KVM"]["why"]
     steps = explain.times(record, "syscall")
-    assert steps["native"]["step"] > 1e-8 and "one trivial system call" in steps["JVM -Xint"]["why"]
+    assert steps["native"]["step"] > 1e-8
     assert steps[shape.OURS]["exits"] < 0.001
     shown = "\n".join(explain.ledger(steps, loops.LOOPS["syscall"]))
     assert all(form["name"] in shown for form in record["forms"])
