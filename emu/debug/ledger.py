@@ -23,6 +23,7 @@ from emu.boards.board import Board
 from emu.chips.i8259 import I8259
 from emu.debug.explain import Name, nameless
 from emu.device import Native, Timer
+from emu.trace.medium import Watched, Wrap
 
 PLACES = 1 << 14                # guest addresses that are told apart; what comes from others is counted together
 OTHERS = -1
@@ -57,7 +58,7 @@ class Ledger:
                 self._replace(chip, "serve", self.timed("acknowledge", chip.name, chip.serve))
             for holder in (chip, *getattr(chip, "units", ())):
                 if getattr(holder, "medium", None) is not None:
-                    self._replace(holder, "medium", Medium(self, chip.name, holder.medium))
+                    self._replace(holder, "medium", Watched(holder.medium, self._medium(chip.name)))
         self._replace(machine, "_sleep", self.timed("hlt", "processor", machine._sleep))
         self._replace(machine.engine, "run", self._running(machine.engine.run))
 
@@ -93,6 +94,9 @@ class Ledger:
                 self.inside = before + took
 
         return measured
+
+    def _medium(self, name: str) -> Wrap:
+        return lambda what, function: self.timed(f"medium {what}", name, function, False)
 
     def _running(self, run: Callable[[], Any]) -> Callable[[], Any]:
         clock, engine = time.perf_counter_ns, self.engine
@@ -169,21 +173,6 @@ class Meter:
             moved(length)
 
         return replace(native, collect=collected, moved=transferred)
-
-
-class Medium:
-    """A medium whose every access is on the ledger."""
-
-    def __init__(self, ledger: Ledger, name: str, medium: Any) -> None:
-        self._medium = medium
-        self.read = ledger.timed("medium read", name, medium.read, False)
-        if hasattr(medium, "read_into"):
-            self.read_into = ledger.timed("medium read", name, medium.read_into, False)
-        self.write = ledger.timed("medium write", name, medium.write, False)
-        self.flush = ledger.timed("medium flush", name, medium.flush, False)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._medium, name)
 
 
 def _cost(row: dict[str, Any]) -> tuple[int, int, str]:

@@ -11,10 +11,12 @@ from typing import Any
 
 from emu.boards.board import Board
 from emu.device import Out, Timer
+from emu.trace.medium import Watched, telling
 from emu.trace.screen import mode
 
 ACCESS = {("port", "r"): 6, ("port", "w"): 7, ("memory", "r"): 8, ("memory", "w"): 9}     # kinds, see layout.KINDS
-PIN, ALARM, RESET, CONSOLE, DISK_READ, DISK_WRITE, DISK_FLUSH, SCREEN = 10, 11, 12, 13, 14, 15, 16, 17
+PIN, ALARM, RESET, CONSOLE, SCREEN = 10, 11, 12, 13, 17
+DISK = {"read": 14, "write": 15, "flush": 16}
 WORD = 8                        # bytes of the console in one event
 SECTOR = 512
 SCREENS = "vga.", "dispi."      # whose registers the mode of the screen depends on
@@ -110,8 +112,11 @@ class Observer:
 
     def _disk(self, holder: Any, number: int) -> None:
         note = self.note
-        self._replace(holder, "medium", lambda medium: Disk(
-            medium, lambda kind, offset, length: note(kind, number, 0, length, offset // SECTOR)))
+
+        def tell(what: str, offset: int, length: int) -> None:
+            note(DISK[what], number, 0, length, offset // SECTOR)
+
+        self._replace(holder, "medium", lambda medium: Watched(medium, telling(tell)))
 
     def _look(self) -> None:
         """At the screen's mode."""
@@ -120,35 +125,3 @@ class Observer:
         if now != self._mode:
             self._mode = now
             self._note(SCREEN, self.name(now), 0, 0, 0)
-
-
-class Disk:
-    """A medium whose every access is told: (kind, offset, length) in bytes."""
-
-    def __init__(self, medium: Any, tell: Callable[[int, int, int], None]) -> None:
-        self._medium, self._tell = medium, tell
-        if hasattr(medium, "read_into"):
-            self.read_into = self._fill
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._medium, name)
-
-    def read(self, offset: int, length: int) -> bytes:
-        """See emu.chips.media.Medium."""
-        self._tell(DISK_READ, offset, length)
-        return bytes(self._medium.read(offset, length))
-
-    def _fill(self, offset: int, place: memoryview) -> None:
-        """See emu.chips.media.read_into."""
-        self._tell(DISK_READ, offset, len(place))
-        self._medium.read_into(offset, place)
-
-    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
-        """See emu.chips.media.Medium."""
-        self._tell(DISK_WRITE, offset, len(data))
-        self._medium.write(offset, data)
-
-    def flush(self) -> None:
-        """See emu.chips.media.Medium."""
-        self._tell(DISK_FLUSH, 0, 0)
-        self._medium.flush()

@@ -9,7 +9,7 @@ from emu.boards.pc import PC
 from emu.chips.media import read_into
 from emu.firmware import build
 from emu.host.disk import open_image
-from emu.trace.observe import DISK_FLUSH, DISK_READ, DISK_WRITE, Disk
+from emu.trace.medium import Watched, telling
 from emu.trace.reader import Trace
 from emu.trace.recording import Recording
 
@@ -36,14 +36,14 @@ class Direct(Plain):
 @pytest.mark.parametrize("medium", [Plain, Direct])
 def test_every_access_is_told_once_and_answered(medium):
     told = []
-    disk = Disk(medium(), lambda *what: told.append(what))
+    disk = Watched(medium(), telling(lambda *what: told.append(what)))
     place = bytearray(512)
     read_into(disk, 512, memoryview(place))
     assert place == bytes(range(256)) * 2
     disk.write(1024, b"new")
     disk.flush()
     assert disk.read(1024, 3) == b"new"
-    assert told == [(DISK_READ, 512, 512), (DISK_WRITE, 1024, 3), (DISK_FLUSH, 0, 0), (DISK_READ, 1024, 3)]
+    assert told == [("read", 512, 512), ("write", 1024, 3), ("flush", 0, 0), ("read", 1024, 3)]
 
 
 def test_a_disk_that_a_bios_boots_leaves_its_reads_in_the_trace(tmp_path):
