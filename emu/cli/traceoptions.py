@@ -93,7 +93,8 @@ def add_reading(commands: Any, text: Callable[[str], str]) -> None:
     stats.add_argument("--top", type=whole, default=20, metavar="N", help="lines of each table (default: 20)")
     stats.add_argument("--json", action="store_true", help="for programs")
     diff = do.add_parser("diff", help="where two runs part", allow_abbrev=False,
-                         description="The first block or event in which two traces differ.  Status 0: none, 1: one.")
+                         description="The first block or event in which two traces differ.  Status 0: none, 1: one, 2: they "
+                                     "cannot be compared: their windows differ, or one is of events alone.")
     diff.add_argument("directory", metavar="A")
     diff.add_argument("other", metavar="B")
     diff.add_argument("--context", type=whole, default=5, metavar="N", help="blocks before and behind (default: 5)")

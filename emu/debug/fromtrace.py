@@ -8,15 +8,12 @@ import polars as pl
 
 from emu.debug.explain import Name, nameless
 from emu.debug.instruction import stores_of
-from emu.trace.code import ADDRESS, Block, disassemble
+from emu.trace.code import ADDRESS, disassemble
 from emu.trace.reader import Trace
+from emu.trace.stacks import Walk, called, everything
 
 LAST = 20                       # instructions
 WINDOW = 200_000                # blocks that are looked at for calls
-THUNK = 16                      # bytes that the call inside a thunk passes over
-CALLS = "call", "lcall"
-RETURNS = "ret", "retf", "retfq"
-LEAVES = "iret", "iretd", "iretq"
 
 
 def complete(facts: dict[str, Any], trace: Trace, symbol: Name = nameless) -> dict[str, Any]:
@@ -41,68 +38,17 @@ def last(trace: Trace, symbol: Name = nameless, count: int = LAST) -> list[dict[
 
 
 def calls(trace: Trace, symbol: Name = nameless) -> list[dict[str, Any]]:
-    """{"from", "to", "how", "symbol"}: calls, and interrupts, that had not returned at the end, outermost first."""
-    first = max(int(trace.meta.get("first", 0)), trace.length - WINDOW)
-    taken = trace.events.filter(pl.col("kind").is_in(["exception", "interrupt", "software interrupt"])
-                                & (pl.col("position") > first))
-    entries = {position: (kind, vector) for position, kind, vector in taken.select("position", "kind", "vector").iter_rows()}
-    kinds: dict[int, tuple[str, int, int]] = {}
-    stack: list[dict[str, Any]] = []
-    before: tuple[str, int, int] = "", 0, 0
-    for positions, numbers, lengths in trace.runs(first):
-        for position, number, length in zip(positions.tolist(), numbers.tolist(), lengths.tolist(), strict=True):
-            block = trace.code[number]
-            if number not in kinds:
-                kinds[number] = _end(block)
-            how, at, behind = before
-            if position in entries:
-                kind, vector = entries[position]
-                stack.append({"from": at, "back": None, "to": block.pc, "how": f"{kind} {vector:02X}h"})
-            elif how == "call":
-                stack.append({"from": at, "back": behind, "to": block.pc, "how": "call"})
-            elif how == "ret":
-                _unwind(stack, block.pc, at)
-            elif how == "iret":
-                while stack and stack.pop()["back"] is not None:
-                    pass
-            whole = length == len(disassemble(block)) if kinds[number][0] else True
-            before = kinds[number] if whole else ("", kinds[number][1], 0)
-    return [{"from": frame["from"], "to": frame["to"], "how": frame["how"], "symbol": symbol(frame["to"])} for frame in stack]
+    """{"from", "to", "how", "symbol"}: calls, and interrupts, that had not returned at the end, outermost first.
 
-
-def _end(block: Block) -> tuple[str, int, int]:
-    """How a block ends: "call", "ret", "iret" or "", the address of its last instruction, and the one behind it."""
-    address, length, mnemonic, _ = disassemble(block)[-1]
-    name = mnemonic.split()[-1]
-    how = "call" if name in CALLS else "ret" if name in RETURNS else "iret" if name in LEAVES else ""
-    return how, address & ADDRESS, address + length & ADDRESS
-
-
-def _unwind(stack: list[dict[str, Any]], to: int, at: int) -> None:
-    """A return leads behind its call; those inside it were left by other means.
-
-    One that leads elsewhere is the jump of a thunk, if a call has just come to where it is: then that call was to there.
-    Otherwise another task's stack is used now, of which nothing is known.
+    A call through a thunk is one to where the thunk has led.  Of a stack that was taken up in the window, only what was seen.
     """
-    for i in range(len(stack) - 1, -1, -1):
-        if stack[i]["back"] == to:
-            del stack[i:]
-            return
-        if stack[i]["back"] is None:
-            break
-    if len(stack) > 1:
-        over = stack[-1]
-        if over["back"] and 0 <= over["to"] - over["back"] <= THUNK and _inside(stack[-2], over["from"]):
-            stack.pop()
-    if stack and _inside(stack[-1], at):
-        stack[-1]["to"] = to
-    else:
-        stack.clear()
-
-
-def _inside(frame: dict[str, Any], address: int) -> bool:
-    """Whether an address may be in the thunk that a frame is in."""
-    return frame["back"] is not None and 0 <= address - frame["to"] <= 4 * THUNK
+    first = max(int(trace.meta.get("first", 0)), trace.length - WINDOW)
+    walk = Walk(trace, called(trace, trace.pieces(first)), plain=True)
+    for row in everything(trace, first):
+        for _ in walk.follow(row):
+            pass
+    return [{"from": frame.site, "to": frame.entry, "how": frame.how, "symbol": symbol(frame.entry)}
+            for frame in walk.frames()]
 
 
 # -- who wrote it

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 CALL, RETURN = 1, 2
 ENTRY, LOADS, USER = 1, 2, 4          # of a block: a function begins there; it loads the stack pointer; it is of ring 3
 LOOK = 64                             # frames of a stack that are looked at for a return
+THUNK = 16                            # bytes that the CALL inside a thunk passes over
 POPS, PUSHES = 192, 64                # bytes that a switch may pop and push between the load and where the next block begins
 # Of Walk.scalars: how many nodes there are; the stack that runs; how the last block ended; whether the stack pointer was
 # loaded and nothing has returned since from where that was (MAYBE, or TOLD by an event); the last block's function and number
@@ -153,6 +154,13 @@ def apart(a: int, b: int) -> int:
     return a - b if a > b else b - a
 
 
+def inner(of: Blocks, stacks: Stacks, stack: int) -> bool:
+    """Whether the last call is the one inside a thunk: it leads a few bytes over what is behind it."""
+    top = stacks.depth[stack] - 1
+    begins, back = of.begins[stacks.entry[stack, top]], stacks.back[stack, top]
+    return bool(back <= begins and begins - back <= THUNK)
+
+
 def owner(stacks: Stacks, current: int, before: int, after: int) -> int:
     """The stack that was left with the pointer that is loaded now, -1 if none was: a switch pops a few words."""
     best, least = -1, apart(after, before)
@@ -213,7 +221,7 @@ def edges(parent: Any, function: Any, weight: Any, seen: Any, below: Any) -> Non
                 at = parent[at]
 
 
-PARTS = child, find, search, fresh, anew, apart, owner, moment, close, open_, push
+PARTS = child, find, search, fresh, anew, apart, inner, owner, moment, close, open_, push
 
 
 def walk(numbers: Any, positions: Any, weights: Any, shown: Any, start: int, of: Blocks, events: Events, moves: Moves,
@@ -291,6 +299,9 @@ def walk(numbers: Any, positions: Any, weights: Any, shown: Any, start: int, of:
                     level, switching = find(stacks, stack, target), 0
                 elif switching:
                     level, switching = 1, 0             # a program begins: in ring 3 the kernel's stack is empty
+                elif top > 1 and not stacks.how[stack, top] and inner(of, stacks, stack):
+                    level = top                         # a thunk, whose inner CALL is there for its room on the stack
+                    stacks.entry[stack, top - 1] = number
                 else:
                     level = top + 1                     # a jump
                     if top > 0:

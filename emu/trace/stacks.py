@@ -26,6 +26,7 @@ import numpy as np
 import polars as pl
 
 from emu.trace import layout, stackloop
+from emu.trace.code import ADDRESS
 from emu.trace.layout import BadTrace
 from emu.trace.reader import Trace
 from emu.trace.symbols import Symbols
@@ -39,7 +40,6 @@ CALLS = ("call", "syscall", "sysenter", "lcall")
 RETURNS = ("ret", "retf", "retfq", "iret", "iretd", "iretq", "sysret", "sysretq", "sysexit", "sysexitq")
 TAKEN = {"exception": 1, "software interrupt": 2, "interrupt": 3}
 USER, UNKNOWN = "[user]", "[unknown]"
-INNER = 16                          # bytes that a CALL inside a thunk passes over
 _REPLACED = re.compile(r"mov \w+ ptr \[[re]sp\], ")
 _LOAD, _EXCHANGE = re.compile(r"[re]?sp, "), re.compile(r"^[re]?sp, |, [re]?sp$")
 
@@ -75,6 +75,15 @@ class Tree:
         sums = np.bincount(self.function, self.blocks, len(self.names))
         order = np.argsort(-sums, kind="stable")
         return [(self.names[i], int(sums[i])) for i in order if sums[i]]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """`site`: of the CALL, or where an interrupt's handler returns to; `entry`: where it led; `how`."""
+
+    site: int
+    entry: int
+    how: str
 
 
 def stacks(trace: Trace, symbols: Symbols | None = None, progress: Callable[[float], None] = lambda done: None) -> Tree:
@@ -129,6 +138,17 @@ class Walk:
     def current(self) -> int:
         """The stack that runs."""
         return int(self._scalars[stackloop.STACK])
+
+    def frames(self) -> list[Frame]:
+        """What has not returned, outermost first."""
+        stack, found = self.current, []
+        names = {number: kind for kind, number in TAKEN.items()}
+        for level in range(1, int(self.stacks.depth[stack])):
+            how, site = int(self.stacks.how[stack, level]), self.trace.code.get(int(self.stacks.site[stack, level]))
+            at = int(self.stacks.back[stack, level]) if how or site is None else Trace.disassemble(site)[-1][0] & ADDRESS
+            entry = self.trace.code[int(self.stacks.entry[stack, level])].pc
+            found.append(Frame(at, entry, f"{names[how & 0xFF]} {how >> 8:02X}h" if how else "call"))
+        return found
 
     def follow(self, row: Row) -> Iterator[stackloop.Slices]:
         """Slices in the order of their ends.  Raises BadTrace."""
@@ -190,9 +210,8 @@ def called(trace: Trace, rows: Iterable[tuple[Numbers, Numbers]]) -> Symbols:
         at = np.flatnonzero(calls[numbers[:-1]])
         at = at[~np.isin(positions[at] + 1, trace.faults.positions) & (positions[at] + 1 == positions[at + 1])]
         for pair in np.unique(numbers[at].astype(np.int64) << 32 | numbers[at + 1]).tolist():
-            caller, to = trace.code[pair >> 32], trace.code[pair & 0xFFFFFFFF].pc
-            if not 0 <= to - caller.pc - caller.size <= INNER:
-                found[to] = f"{to:x}"
+            to = trace.code[pair & 0xFFFFFFFF].pc
+            found[to] = f"{to:x}"
     return Symbols(found.items())
 
 

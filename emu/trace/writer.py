@@ -154,19 +154,15 @@ class Writer:
         """The rows of the instruction level."""
         done: list[pl.DataFrame] = []
         start = 0
-        if places is None:
-            places, explicit = np.arange(position, position + len(numbers)), False
-        else:
-            places, explicit = places.astype(np.int64), True
+        places = np.arange(position, position + len(numbers)) if places is None else places.astype(np.int64)
         lengths = code.lengths(places, numbers, faults)
         for at in range(0, len(numbers), CHUNK):
             part = slice(at, at + CHUNK)
             addresses = code.expand(numbers[part], lengths[part])
-            columns = {"address": addresses}
-            if explicit:
+            columns = {"position": np.repeat(places[part].astype(np.uint64), lengths[part]), "address": addresses}
+            if self.kept.by_block:
                 inside = self.kept.inside(addresses)
-                columns = {"position": np.repeat(places[part], lengths[part]).astype(np.uint64)[inside],
-                           "address": addresses[inside]}
+                columns = {name: column[inside] for name, column in columns.items()}
             done.append(pl.DataFrame(columns))
             if sum(map(len, done)) >= INSTRUCTIONS or at + CHUNK >= len(numbers):
                 if any(map(len, done)):

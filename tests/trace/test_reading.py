@@ -18,6 +18,7 @@ from emu.firmware import build
 from emu.trace.code import disassemble
 from emu.trace.reader import Trace
 from emu.trace.recording import Recording
+from emu.trace.window import Window
 
 PROGRAM = """
     .global _start
@@ -233,3 +234,41 @@ def test_bytes_that_are_no_instruction_are_told_as_they_are(tmp_path):
     trace = Trace(tmp_path / "t")
     assert any(mnemonic == "(bad)" for block in trace.code.values() for _, _, mnemonic, _ in disassemble(block))
     assert all(sum(length for _, length, _, _ in disassemble(block)) == block.size for block in trace.code.values())
+
+
+# -- what can be compared
+
+def brief(path, level="blocks", window=None, flight=None):
+    with Tiny() as m:
+        m.load(build.kernel("paging"))
+        recording = Recording(m, path, level, window, flight)
+        m.run(30_000_000)
+        recording.stop()
+    return path
+
+
+@pytest.mark.parametrize("other, said", [
+    ({"level": "events"}, "holds events alone"), ({"window": Window(cpl=0)}, "different windows (--trace-cpl)"),
+    ({"window": Window(time=(0, 10_000_000))}, "different windows (--trace-time)"),
+    ({"window": Window(start=b"paging")}, "different windows (--trace-from)"),
+    ({"window": Window(ranges=((0x100000, 0x1FFFFF),))}, "different windows (--trace-range)")])
+def test_traces_that_hold_different_things_are_not_compared(other, said, tmp_path, capfd):
+    a, b = brief(tmp_path / "a"), brief(tmp_path / "b", **other)
+    for first, second in (a, b), (b, a):
+        assert main(["trace", "diff", str(first), str(second)]) == 2
+        error = capfd.readouterr().err
+        assert "cannot be compared" in error and said in error and error.count("\n") == 1
+    assert emu(capfd, "diff", b, brief(tmp_path / "c", **other)).startswith("the same: ")
+
+
+def test_levels_that_hold_the_same_blocks_are_compared(tmp_path, capfd):
+    a = brief(tmp_path / "a")
+    for name, other in {"b": {"level": "insns"}, "c": {"flight": 1000}}.items():
+        assert emu(capfd, "diff", a, brief(tmp_path / name, **other)).startswith("the same: ")
+
+
+def test_each_row_of_the_instruction_level_tells_its_block(tmp_path):
+    trace = Trace(brief(tmp_path / "a", "insns"))
+    rows = trace.rows("insns")
+    lengths = [length for _, _, row in trace.runs() for length in row.tolist()]
+    assert rows["position"].to_list() == [position for position, length in enumerate(lengths) for _ in range(length)]
