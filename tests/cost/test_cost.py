@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from emu.cost import forms, languages, measure, programs, table
+from emu.cost import children, forms, languages, measure, programs, table
 from emu.cost.catalog import FORMS
 from emu.cost.children import Child, FormError, once
 from emu.cost.forms import Form, Missing, Native
@@ -186,6 +186,17 @@ def test_a_run_that_is_ended_leaves_nothing(tmp_path):
 def test_a_child_that_hangs_is_ended_in_time():
     with pytest.raises(FormError, match="no end after"):
         once(["sleep", "60"], 0.2)
+
+
+def test_a_child_that_no_signal_ends_is_left_alone_in_time(monkeypatch):
+    child = Child(["sleep", "60"])
+    with monkeypatch.context() as patch:
+        patch.setattr(children, "STUCK", 0.1)
+        patch.setattr(children.os, "wait4", lambda pid, options: (0, 0, None))
+        start = time.monotonic()
+        child.end(limit=0.1)
+        assert time.monotonic() - start < 5
+    assert child.child.wait(10) == -signal.SIGKILL
 
 
 def test_children_die_with_the_process_that_started_them():
