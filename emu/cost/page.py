@@ -53,7 +53,7 @@ the work, and its time was scaled.</p>
 <div class="cards">{''.join(_card(*entry) for entry in words.FAMILIES)}</div>
 <h2>What the work is, and why the figures differ</h2>
 <dl>{''.join(f'<dt>{escape(w["name"])}: {escape(w["what"])}</dt><dd>{words.WORK.get(w["name"], "")} '
-             f'<small>({w["rounds"]:,} times {escape(w["unit"])})</small></dd>' for w in record['workloads'])}</dl>
+             f'<small>({_times(w["rounds"])}{escape(w["unit"])})</small></dd>' for w in record['workloads'])}</dl>
 <h2>What an exit is</h2>
 {words.EXIT}
 {_exits(record)}
@@ -65,6 +65,10 @@ cores, Linux {escape(host['kernel'])}, load {host['load']}.
 Made by <code>{escape(record['command'] or 'emu cost')}</code>.</footer>
 </body></html>
 """
+
+
+def _times(rounds: int) -> str:
+    return f"{rounds:,} times " if rounds > 1 else ""
 
 
 def _median(record: Mapping[str, Any], name: str, workload: str) -> str | None:

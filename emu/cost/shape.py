@@ -55,7 +55,7 @@ REASONS = {
     "cpu": "each block counts the guest's time, which QEMU's blocks do not; accesses to memory ask the same kind of table",
     "calls": "each call and return ends a block, and each block counts the guest's time, which QEMU's blocks do not",
     "memory": "accesses to memory ask the same kind of table as in QEMU, and each block counts the guest's time besides",
-    "float": "each operation is a call of a routine, of QEMU 5.0 here; and each block counts the guest's time",
+    "float": "the flags of each operation must be those of the guest's processor; and each block counts the guest's time",
     "syscall": "the ways into the kernel and back are the translator's own, of QEMU 5.0; each block counts the guest's time",
     "irq": "timer and interrupt controller are Python here and C in QEMU; each block counts the guest's time",
 }

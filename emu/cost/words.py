@@ -70,7 +70,7 @@ WORK: dict[str, str] = {
         "guest's page lies; what is random misses the processor's caches besides.",
     "float":
         "Square roots, divisions and additions, each on the result of the one before, so that the processor waits for "
-        "itself; that hides much of what others add. A translator calls a routine for each operation.",
+        "itself; that hides much of what others add. A translator calls a routine for most operations.",
     "syscall":
         "A million of the least system calls there are (umask). In a guest the guest's own kernel answers: for the "
         "machine below this is ordinary code, and no exit. Language machines call the host's kernel by way of a library.",

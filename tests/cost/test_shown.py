@@ -80,7 +80,7 @@ def test_every_form_is_a_line_of_the_table(record):
     shown = table.table(record)
     for form in record["forms"]:
         assert re.search(rf"^{re.escape(form['name'])} ", shown, re.MULTILINE)
-    assert "1/64 of the work, scaled" in shown and "emulated" in shown
+    assert re.search(r"1/64 .*of the work, scaled: .*CPython", shown) and "emulated" in shown
 
 
 def test_with_enough_rounds_a_ratio_has_its_confidence_interval(record):
@@ -125,7 +125,7 @@ def test_the_command_line_shows_and_checks_a_record(record, tmp_path, capsys):
     assert cli.main(["cost", "--show", str(RECORD), "--html", str(path)]) == 0
     assert capsys.readouterr().out.startswith(table.table(record)[:40]) and path.stat().st_size > 5000
     cli.main(["cost", "check", str(RECORD)])
-    assert "as expected cpu in runc, over a process: 1" in capsys.readouterr().out
+    assert "as expected cpu in runc, over a process: " in capsys.readouterr().out
     assert cli.main(["cost", "--show", str(tmp_path / "none")]) == 2
     assert cli.main(["cost", "--rounds", "0"]) == 2
     assert cli.main(["cost", "--form", "vmware"]) == 2
