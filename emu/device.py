@@ -220,6 +220,19 @@ class InPin:
 P = TypeVar("P", bound=Part)
 
 
+def copied(value: Any) -> Any:
+    """A deep copy of what a chip saves; of plain values without copy's memo, which takes most of a reset's time."""
+    kind = type(value)
+    if kind is list:
+        return [item if type(item) is int else copied(item) for item in value]
+    if kind is dict:
+        return {key: copied(item) for key, item in value.items()}
+    return value if kind in _ATOMS else copy.deepcopy(value)
+
+
+_ATOMS = frozenset((int, bool, str, bytes, type(None)))
+
+
 class Device:
     """The base of every chip; see the module's text.
 
@@ -228,6 +241,7 @@ class Device:
     """
 
     declared: ClassVar[dict[str, Part]] = {}
+    _kinds: ClassVar[dict[type[Part], tuple[Any, ...]]] = {}
     blank: ClassVar[int] = 0xFF
     name = ""
     clock: Clock
@@ -240,6 +254,7 @@ class Device:
 
     def __init_subclass__(cls) -> None:
         cls.declared = {**cls.declared, **{k: v for k, v in vars(cls).items() if isinstance(v, Part)}}
+        cls._kinds = {}
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Device:
         self = super().__new__(cls)
@@ -256,7 +271,9 @@ class Device:
     @classmethod
     def parts(cls, kind: type[P]) -> Iterator[P]:
         """The declarations of one kind, in the order of the class body."""
-        return (part for part in cls.declared.values() if isinstance(part, kind))
+        if kind not in cls._kinds:
+            cls._kinds[kind] = tuple(part for part in cls.declared.values() if isinstance(part, kind))
+        return iter(cls._kinds[kind])
 
     def attach(self, name: str, clock: Clock) -> None:
         """Give the chip its name and its clock, and power it on."""
@@ -271,7 +288,7 @@ class Device:
             if isinstance(part, Reg):
                 setattr(self, part.key, part.reset)
             elif isinstance(part, State):
-                setattr(self, part.key, copy.deepcopy(part.reset))
+                setattr(self, part.key, copied(part.reset))
             elif isinstance(part, Timer):
                 getattr(self, part.key).off()
         for block in self.banks:
@@ -348,7 +365,7 @@ class Device:
                 value = int(value.level)
             elif isinstance(part, In):
                 value = [pin.drivers for pin in (value if part.width else [value])]
-            state[key] = copy.deepcopy(value)
+            state[key] = copied(value)
         return state
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -357,7 +374,7 @@ class Device:
         if set(state) != wanted:
             raise ValueError(f"{self.name}: a saved state with other parts: {', '.join(sorted(wanted ^ set(state)))}")
         for key, part in self._saved():
-            value = copy.deepcopy(state[key])
+            value = copied(state[key])
             if isinstance(part, Timer):
                 alarm: Alarm = getattr(self, key)
                 alarm.off() if value is None else alarm.at(value)
