@@ -142,9 +142,9 @@ def never() -> bool:
 
 def screen() -> tuple[Any, ...]:
     """What a VGA is made with: a powered-on Dispi, and memories."""
-    dispi = Dispi(1 << 24)
+    dispi = Dispi(1 << 22)
     dispi.attach("dispi", Clock(lambda: 0))
-    return dispi, memoryview(bytearray(1 << 24)), memoryview(bytearray(1 << 16))
+    return dispi, memoryview(bytearray(1 << 22)), memoryview(bytearray(1 << 16))
 
 
 # A chip that can be made without arguments, and that its host cannot stir, needs no line
@@ -362,7 +362,7 @@ def test_what_is_declared_native_has_its_methods(cls):
 def test_a_chip_answered_natively_is_the_chip_answered_by_itself(cls):
     plain, fast = Subject(cls), Subject(cls, native=True)
     for subject in plain, fast:
-        subject.run("native", ACCESSES, again=True)
+        subject.run("native", ACCESSES // 2, again=True)
     assert fast.native
     fast.native.turn()
     assert fast.log == plain.log

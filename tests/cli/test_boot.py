@@ -40,7 +40,7 @@ def test_until_ends_with_0_as_soon_as_the_text_is_there(guest, capfd):
     ("reset", 4, "out of time"),
 ])
 def test_an_end_has_its_status_and_one_line(name, status, said, guest, capfd):
-    assert boot(guest(name), "--timeout", 0.05 if name != "reset" else 0.0001) == status
+    assert boot(guest(name), "--timeout", 0.05 if name != "reset" else 0.00001) == status
     out, err = capfd.readouterr()
     assert out == "" and said in err.splitlines()[0] and err.startswith("emu: ")
     assert err.count("\n") == 1 or name == "triple"               # of which there is more to say: tests/debug
@@ -58,7 +58,7 @@ def test_host_time_ends_a_guest_that_runs_where_no_memory_is(guest, capfd):
 
 def test_a_guest_that_resets_the_machine_starts_again_and_is_counted(guest, tmp_path):
     path = tmp_path / "report"
-    boot(guest("reset"), "--timeout", 0.0001, "--report", path)
+    boot(guest("reset"), "--timeout", 0.00001, "--report", path)
     assert json.loads(path.read_text())["resets"] > 10
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from emu.cli import main
+from emu.cli.explainoptions import vector
 from tests.debug.planted import image
 
 
@@ -81,9 +82,13 @@ def test_a_fault_without_a_handler_is_told_when_it_happens(kernel, tmp_path, cap
 
 
 @pytest.mark.parametrize("name", ["14", "0x0e", "#PF", "pf"])
-def test_explain_tells_of_handled_faults(name, tmp_path, capfd):
+def test_a_vector_has_names(name):
+    assert vector(name) == 14
+
+
+def test_explain_tells_of_handled_faults(tmp_path, capfd):
     report = tmp_path / "report"
-    assert boot("paging", "--explain", name, "--report", report) == 33
+    assert boot("paging", "--explain", "#PF", "--report", report) == 33
     err = capfd.readouterr().err
     assert err.count("emu: #PF: #PF (page fault)") == 17 and "PTE 15" in err
     assert len(json.loads(report.read_text())["faults_explained"]) == 17

@@ -55,7 +55,7 @@ def test_random_guests(mode):
             guest = random_guest(random.Random(f"{mode}{seed}"), mode)
             if watch:
                 guest.engine.watch(lambda guest=guest: look(guest, "fault") and None, EVERY)
-            end = guest.run(20_000)
+            end = guest.run(5_000)
             ends.append((end, guest.engine.save(), bytes(guest.ram)))
             for name in "shutdown", "halted", "timeout", "loop":
                 look(guest, name)
