@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import shutil
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 from emu.cli.costoptions import FULL, QUICK
 from emu.cli.options import UsageError
-from emu.host.files import replacing
+from emu.host.files import check_writable, replacing
 from emu.host.progress import ProgressLine
 
 
@@ -42,6 +43,7 @@ def _cost(options: argparse.Namespace) -> int:
         kind = Path(options.plot).suffix[1:].lower()
         if kind not in ("png", "svg"):
             raise UsageError(f"--plot {options.plot}: its name ends in .png or .svg")
+    _check_targets(options)
     record = _record(options.show) if options.show else _measure(options)
     _write(options, record, kind)
     print(json.dumps(record, indent=1) if options.json else _text(record))
@@ -51,6 +53,17 @@ def _cost(options: argparse.Namespace) -> int:
 def _text(record: Any) -> str:
     from emu.cost import table
     return table.table(record, shutil.get_terminal_size().columns if sys.stdout.isatty() else None)
+
+
+def _check_targets(options: argparse.Namespace) -> None:
+    """What cannot be written is said before minutes of measuring, not after."""
+    if options.plot and importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("a picture needs matplotlib: pip install matplotlib")
+    for path in filter(None, (options.plot, options.html)):
+        try:
+            check_writable(path)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def _write(options: argparse.Namespace, record: Any, kind: str) -> None:

@@ -101,24 +101,27 @@ def _one(form: Form, workload: Workload, loop: Loop, native: Sample | None) -> t
 
 def ledger(steps: dict[str, Any], loop: Loop) -> Iterator[str]:
     """One line a form: ns a step, and the model where there is one; then the ways out."""
-    yield (f"{'':22}{'a step':>10}{'exits':>10} x {'price':>8} + {'work':>9} = {'model':>9}{'measured/model':>16}   why")
+    yield (f"{'':22}{'a step':>10}{'exits':>13} x {'price':>8} + {'work':>9} = {'model':>9}{'measured/model':>16}   why")
     for name, found in steps.items():
         if "step" not in found:
             yield f"{name:22}{'-':>10}   {found['why']}"
             continue
-        head = f"{name:22}{seconds(found['step']):>10}{'' if 'exits' not in found else rate(found['exits']):>10}"
+        head = f"{name:22}{seconds(found['step']):>10}{'' if 'exits' not in found else rate(found['exits']):>13}"
         if "price" in found:
             model = found["exits"] * found["price"] + found["work"]
             head += (f" x {seconds(found['price']) if found['exits'] else '-':>8} + {seconds(found['work']):>9} = "
                      f"{seconds(model):>9}{format(found['step'] / model, '.2f') if model else '':>16}")
         else:
-            head = f"{head:76}"
+            head = f"{head:79}"
         yield f"{head}   {found.get('unpriced') or WHY.get(name, '')}{found.get('aside', '')}"
     yield ""
     yield f"A step: {loop.step}; {loop.steps:,} in a round. Times are CPU time."
-    yield "Exits are those of a step. The model, exits x price of one + work, is of other runs than the measurement: emu's of"
-    yield "its ledger; QEMU's of its log, a guest that only leaves, and less work; KVM's of its count, the same guest, and"
-    yield "the process; a hook's of its count, another workload, and the process."
+    if any("price" in found for found in steps.values()):
+        yield "Exits are those of a step. The model, exits x price of one + work, is of other runs than the measurement: emu's of"
+        yield "its ledger; QEMU's of its log, a guest that only leaves, and less work; KVM's of its count, the same guest, and"
+        yield "the process; a hook's of its count, another workload, and the process."
+    else:
+        yield "From a record: its whole workload by the number of these steps; the price of an exit is not in it."
     for name, found in steps.items():
         ways = sorted(found.get("ways", ()), key=lambda way: -way[2])
         if ways:

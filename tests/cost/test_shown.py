@@ -127,6 +127,7 @@ def test_the_command_line_shows_and_checks_a_record(record, tmp_path, capsys):
     cli.main(["cost", "check", str(RECORD)])
     assert "as expected cpu in runc, over a process: " in capsys.readouterr().out
     assert cli.main(["cost", "--show", str(tmp_path / "none")]) == 2
+    assert cli.main(["cost", "--html", str(tmp_path / "none" / "page.html")]) == 2          # before it measures
     assert cli.main(["cost", "--rounds", "0"]) == 2
     assert cli.main(["cost", "--form", "vmware"]) == 2
     assert cli.main(["cost", "--show", str(RECORD), "--plot", str(tmp_path / "x.gif")]) == 2
