@@ -117,9 +117,9 @@ def ledger(steps: dict[str, Any], loop: Loop) -> Iterator[str]:
     yield ""
     yield f"A step: {loop.step}; {loop.steps:,} in a round. Times are CPU time."
     if any("price" in found for found in steps.values()):
-        yield "Exits are those of a step. The model, exits x price of one + work, is of other runs than the measurement: emu's of"
-        yield "its ledger; QEMU's of its log, a guest that only leaves, and less work; KVM's of its count, the same guest, and"
-        yield "the process; a hook's of its count, another workload, and the process."
+        yield "Exits are those of a step. The model, exits x price of one + work, is of other runs than the measurement:"
+        yield "emu's of its ledger; QEMU's of its log, a guest that only leaves, and less work; KVM's of its count, the same"
+        yield "guest, and the process; a hook's of its count, another workload, and the process."
     else:
         yield "From a record: its whole workload by the number of these steps; the price of an exit is not in it."
     for name, found in steps.items():
