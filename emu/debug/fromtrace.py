@@ -72,29 +72,26 @@ def places(facts: dict[str, Any]) -> list[tuple[str, int, int]]:
 def writer(trace: Trace, what: str, linear: int, size: int, symbol: Name = nameless) -> dict[str, Any]:
     """The last store to [linear, linear + size): {"what", "linear", "size", "position", "value", "address", "text"}.
 
-    `position` is None if there was none.  `address` is that of the instruction, if the block has as many stores as were
-    recorded of it, and otherwise that of the block, with no text.
+    `position` is None if there was none.  `address` is that of the instruction; with no text if it stores nothing: then it
+    was interrupted, and the processor stored.
     """
     out: dict[str, Any] = {"what": what, "linear": linear, "size": size, "position": None}
     for frame in trace.frames("accesses"):
-        hits = frame.with_row_index().filter(pl.col("write") & (pl.col("address") < linear + size)
-                                             & (pl.col("address") + pl.col("size") > linear))
+        hits = frame.filter(pl.col("write") & (pl.col("address") < linear + size)
+                            & (pl.col("address") + pl.col("size") > linear))
         if not len(hits):
             continue
-        index, position, address, length, _, value = hits.row(len(hits) - 1)
-        stores = frame.with_row_index().filter(pl.col("write") & (pl.col("position") == position))["index"].to_list()
-        out |= {"position": position - 1, "value": value, "stored_at": address, "stored_size": length,
-                **_storing(trace, position - 1, stores.index(index), len(stores), symbol)}
+        position, address, length, value, rip = hits.select("position", "address", "size", "value", "rip").row(-1)
+        out |= {"position": position - 1, "value": value, "stored_at": address, "stored_size": length, "address": rip,
+                "text": _storing(trace, position - 1, rip), "symbol": symbol(rip)}
     return out
 
 
-def _storing(trace: Trace, position: int, which: int, of: int, symbol: Name) -> dict[str, Any]:
-    numbers = trace.blocks(position, 1)
-    if not len(numbers):
-        return {"address": None, "text": "", "symbol": None}
-    block = trace.code[int(numbers[0])]
-    stores = stores_of(block.code, block.pc, block.bits)
-    if len(stores) != of:
-        return {"address": block.pc, "text": "", "symbol": symbol(block.pc)}
-    address, text = stores[which]
-    return {"address": address & ADDRESS, "text": text, "symbol": symbol(address & ADDRESS)}
+def _storing(trace: Trace, position: int, rip: int) -> str:
+    """The instruction at `rip` of a block, if it is one that stores."""
+    for number in trace.blocks(position, 1).tolist():
+        block = trace.code[number]
+        for address, text in stores_of(block.code, block.pc, block.bits):
+            if address & ADDRESS == rip:
+                return text
+    return ""

@@ -209,7 +209,7 @@ def _writer(found: dict[str, Any]) -> str:
     what = f"{found['what'][0].upper()}{found['what'][1:]}, at {found['linear']:#x},"
     if found["position"] is None:
         return f"{what} was written by no instruction while the trace was recorded."
-    by = f"by `{found['text']}` at" if found["text"] else "in the block at"
+    by = f"by `{found['text']}` at" if found["text"] else "by the processor itself (the delivery of an interrupt, say) at"
     return (f"{what} was written last {by} {found['address'] or 0:#x}{_named(found['symbol'])}, as block "
             f"{found['position']:,} ran: "
             f"{found['stored_size']} bytes at {found['stored_at']:#x}, the value {found['value']:#x}.")

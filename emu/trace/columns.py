@@ -34,8 +34,8 @@ def events_frame(words: Numbers, names: list[str]) -> pl.DataFrame:
 
 
 def accesses_frame(words: Numbers) -> pl.DataFrame:
-    """The frame of accesses to memory; `address` is linear."""
+    """The frame of accesses to memory; `address` is linear, and so is `rip`, of the instruction."""
     return pl.DataFrame({
         "position": words[:, 0], "address": words[:, 1], "size": (words[:, 3] & np.uint64(0xFF)).astype(np.uint8),
-        "write": words[:, 3] >= np.uint64(0x100), "value": words[:, 2],
+        "write": words[:, 3] >= np.uint64(0x100), "value": words[:, 2], "rip": words[:, 4],
     })

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import struct
 
-VERSION = 1
+VERSION = 2
 HEAD = struct.Struct("<cxxxIqQ")        # letter, u32 segment, position, length in bytes of what follows
 SEGMENT, DEFINITIONS, EVENTS, NAMES, META, CLOSE, GATE, SYMBOLS = b"B", b"D", b"E", b"N", b"M", b"Q", b"W", b"S"
 ACCESSES = b"A"
 DEFINITION = struct.Struct("<IIQQIIQQ")  # number, size, pc, cs_base, flags, cflags, position, bytes that follow
 EVENT = struct.Struct("<8Q")
-ACCESS = struct.Struct("<4Q")           # position, linear address, value, size | store << 8
+ACCESS = struct.Struct("<5Q")           # position, linear address, value, size | store << 8, the instruction's address
 NUMBER = 4                              # bytes
 META_FILE = "meta.json"
 CF_COUNT, CF_NOCACHE = 0x7FFF, 0x10000          # of cflags, see emu/cpu/unicorn/layout.py

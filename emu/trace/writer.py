@@ -46,7 +46,7 @@ class Writer:
         self.same = np.arange(1 << 16, dtype=np.uint32)     # number -> the first that is the same
         self.single = np.zeros(1 << 16, bool)
         self.code: list[tuple[Any, ...]] = []
-        self.happened, self.touched = Stream(8), Stream(4)          # events, accesses
+        self.happened, self.touched = Stream(8), Stream(5)          # events, accesses
         self.gathered = np.empty(0, np.uint32)      # of these rows the first `many` have come
         self.many = 0
         self.held = np.empty(0, np.uint32)          # the last block: only what comes next tells how far it ran

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
 from emu import snapshot
 from emu.assembler import assemble
 from emu.boards.tiny import Tiny
 from emu.cli import main
+from emu.debug.instruction import stores_of
 from emu.firmware import build
 from emu.trace.reader import Trace
 from emu.trace.recording import Recording
@@ -141,3 +143,49 @@ def test_accesses_of_a_trace_that_has_none_are_refused(tmp_path, capfd):
             m.run(1000)
     assert main(["trace", "show", str(tmp_path / "t"), "--accesses"]) == 2
     assert "--trace-level memory" in capfd.readouterr().err
+
+
+def test_each_access_knows_its_instruction(tmp_path):
+    trace, _ = recorded("""
+        xor ax, ax; mov ds, ax; mov ss, ax; mov sp, 0x600
+        mov word ptr [0x80], handler; mov word ptr [0x82], 0
+        mov cx, 2
+    again:
+        add byte ptr [0x1000], 1
+        push word ptr [0x1001]
+        loop again
+        int 0x20
+        mov al, [0x1003]
+        cli; hlt
+    handler:
+        iret""", tmp_path / "t")
+    text = {address: mnemonic for block in trace.code.values() for address, _, mnemonic, _ in trace.disassemble(block)}
+    by = [(text[rip], write) for rip, write in trace.rows("accesses").select("rip", "write").iter_rows()]
+    delivery = [(mnemonic, write) for mnemonic, write in by if mnemonic == "int"]
+    assert [what for what in by if what[0] != "int"] == [
+        ("mov", True), ("mov", True), *[("add", False), ("add", True), ("push", False), ("push", True)] * 2,
+        *[("iret", False)] * 3, ("mov", False)]
+    assert sorted(delivery) == [("int", False)] * 2 + [("int", True)] * 3
+
+
+@pytest.mark.parametrize("name", ["hello", "paging", "long", "ring3"])
+def test_the_instruction_of_each_store_is_one_that_stores(name, tmp_path):
+    """By capstone, which knows nothing of the library's blocks."""
+    with Tiny() as m:
+        m.load(build.kernel(name))
+        with Recording(m, tmp_path / "t", "memory"):
+            m.run(5_000_000)
+            m.engine._anew()                        # the library's buffer begins anew: other blocks at the same addresses
+            m.run(11_000_000)
+    trace = Trace(tmp_path / "t")
+    numbers, known, told = trace.blocks(), {}, 0
+    delivered = set(trace.events.filter(pl.col("vector") != 0)["position"].to_list())
+    for (position,), rows in trace.rows("accesses").filter(pl.col("write")).group_by("position"):
+        number = int(numbers[position - 1])
+        if number not in known:
+            block = trace.code[number]
+            known[number] = [address for address, _ in stores_of(block.code, block.pc, block.bits)]
+        if position not in delivered and len(rows) == len(known[number]):
+            assert rows["rip"].to_list() == known[number]
+            told += 1
+    assert told > 10

@@ -189,7 +189,7 @@ def test_what_is_no_trace_is_refused_with_a_line(tmp_path):
     with pytest.raises(BadTrace, match="damaged"):
         Trace(tmp_path)
     (tmp_path / "meta.json").write_text(json.dumps({"emu_trace": 99, "parts": []}))
-    with pytest.raises(BadTrace, match="version 99; this program reads version 1"):
+    with pytest.raises(BadTrace, match="version 99; this program reads version 2"):
         Trace(tmp_path)
 
 

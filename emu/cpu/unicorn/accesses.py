@@ -5,7 +5,9 @@ leads every access to the library's functions for the rare cases; there it means
 empty.  The entries of those functions keep each access that has succeeded.  Translated code stays as it is: a hook of
 accesses (UC_HOOK_MEM) would make other blocks.  REP MOVS in bulk (fast/strings.py) finds no page that it may use.
 
-An access is four words: position (as an event's), linear address, value, size | store << 8.  One that is not aligned is made
+An access is five words: position (as an event's), linear address, value, size | store << 8, linear address of the
+instruction.  That is what the library finds for the return address in the block (cpu_restore_state), looked up once and kept
+in a table; the processor's own accesses have the instruction that they interrupt.  An access that is not aligned is made
 of smaller ones by the library, which it replaces: two loads, or a store for each byte.  Fetches, the walk of page tables
 and what the host or a DMA engine does are none; loads and stores of the processor's own (descriptors, stacks of
 interrupts, FXSAVE) are.  A value is of at most 8 bytes: SSE and far pointers take several.
@@ -17,10 +19,12 @@ from collections.abc import Callable
 
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.code import Patches
-from emu.cpu.unicorn.layout import TRACE_AT
+from emu.cpu.unicorn.layout import CPU_ENV, EIP, SEGMENT_SIZE, SEGS, TRACE_AT, symbol
 from emu.cpu.unicorn.privileged import MAILBOX
 
-ACCESS = 32                     # bytes of one
+ACCESS = 40                     # bytes of one
+PLACES, PLACE = 1 << 16, 16     # of the table of instructions, and the bytes of one: key, address
+CC_OP = 0xA8                    # CPUX86State.cc_op, with df behind it: cpu_restore_state sets it, too
 ROOM = 16 * ACCESS              # what the parts of one may need
 PUSH, POP = "push rdi\n push rsi\n", "pop rsi\n pop rdi\n"
 
@@ -52,7 +56,7 @@ def _keep(value: str, size: str, parts: str, store: int) -> str:
         test rsi, rdx
         je aligned
         {parts}
-        shl edx, 0x5
+        imul edx, edx, {ACCESS:#x}
         sub r9, rdx
         cmp r9, [r8 + {m.ACCESS_START:#x}]
         jae aligned
@@ -64,8 +68,65 @@ def _keep(value: str, size: str, parts: str, store: int) -> str:
         mov [r9 + 0x10], {value}
         or ecx, {store << 8:#x}
         mov [r9 + 0x18], rcx
+        mov rdx, [r8 + {m.BY:#x}]
+        mov [r9 + 0x20], rdx
         add r9, {ACCESS:#x}
         mov [r8 + {m.ACCESS_AT:#x}], r9
+    """
+
+
+def _by(back: str) -> str:
+    """Note whose access it is: rdi = env, `back` = the return address in the block, 0: none.  May change rax, r10, r11."""
+    return f"""
+        mov rax, [rdi + {MAILBOX:#x}]
+        test {back}, {back}
+        je outside
+        mov r11, {back}
+        and r11d, {PLACES - 1:#x}
+        shl r11, 0x4
+        add r11, [rax + {m.KNOWN_BY:#x}]
+        mov r10, [rax + {m.ANEW:#x}]
+        or r10, {back}
+        cmp [r11], r10
+        je known
+        mov [r11], r10
+        push rdi
+        push rsi
+        push rdx
+        push rcx
+        push r8
+        push r9
+        push rax
+        push r11
+        push qword ptr [rdi + {EIP:#x}]
+        push qword ptr [rdi + {CC_OP:#x}]
+        mov rsi, {back}
+        sub rdi, {CPU_ENV:#x}
+        xor edx, edx
+        mov rax, {symbol("cpu_restore_state_x86_64"):#x}
+        call rax
+        mov rdi, [rsp + 0x48]
+        mov r10, [rdi + {EIP:#x}]
+        add r10, [rdi + {SEGS + SEGMENT_SIZE + 8:#x}]
+        pop qword ptr [rdi + {CC_OP:#x}]
+        pop qword ptr [rdi + {EIP:#x}]
+        pop r11
+        pop rax
+        pop r9
+        pop r8
+        pop rcx
+        pop rdx
+        pop rsi
+        pop rdi
+        mov [r11 + 0x8], r10
+    known:
+        mov r11, [r11 + 0x8]
+        jmp noted
+    outside:
+        mov r11, [rdi + {EIP:#x}]
+        add r11, [rdi + {SEGS + SEGMENT_SIZE + 8:#x}]
+    noted:
+        mov [rax + {m.BY:#x}], r11
     """
 
 
@@ -99,6 +160,7 @@ def load(trampoline: int) -> str:
         jb roomy
         {_drain(("rdi", "rsi", "rdx", "rcx", "r8", "r9"))}
     roomy:
+        {_by("rcx")}
         sub rsp, 0x8
         push qword ptr [rsp + 0x28]
         mov r11, {trampoline:#x}
@@ -135,6 +197,7 @@ def store(size: int) -> Callable[[int], str]:
         jb roomy
         {_drain(("rdi", "rsi", "rdx", "rcx", "r8", "r9"))}
     roomy:
+        {_by("r8")}
         mov r11, {trampoline:#x}
         call r11
         pop rax

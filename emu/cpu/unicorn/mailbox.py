@@ -39,6 +39,8 @@ RECORD, NUMBER, RECORDED, LAST_BLOCK, STUBS, STUB_AT = 0x200, 0x208, 0x210, 0x21
 DEFINE_AT, DEFINE_END, EVENT, EVENT_AT, EVENT_END, DRAIN = 0x230, 0x238, 0x240, 0x248, 0x250, 0x258
 # accesses.py; MARK: what marks the TLB's entries while accesses are recorded
 MARK, ACCESS_START, ACCESS_AT, ACCESS_END = 0x260, 0x268, 0x270, 0x278
+# which instruction accesses: its address, the table of those that are known, and what makes its keys new ones
+BY, KNOWN_BY, ANEW = 0x2E0, 0x2E8, 0x2F0
 # moves.py.  Whether the last block loads the stack pointer, and what that was before; the function for it, one for LEAVE
 MOVING, MOVED_FROM, MOVE_AT, FRAME_AT = 0x280, 0x288, 0x290, 0x298
 # recent.py.  The slots; how many exceptions and interrupts there were; who watches, and a bit for each vector for him

@@ -113,6 +113,8 @@ class Recorder:
         words, start = self._words, host_address(self._ring)
         words[m.ACCESS_START >> 3] = words[m.ACCESS_AT >> 3] = start
         words[m.ACCESS_END >> 3] = start + ACCESSES * accesses.ACCESS
+        self._known = mmap.mmap(-1, accesses.PLACES * accesses.PLACE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        words[m.KNOWN_BY >> 3], words[m.ANEW >> 3] = host_address(self._known), 0
         words[m.MARK >> 3] = TLB_WATCHPOINT
         library.VOID(symbol("tlb_flush_x86_64"))(self._env - CPU_ENV)
 
@@ -121,6 +123,7 @@ class Recorder:
         library.VOID(symbol("tlb_flush_x86_64"))(self._env - CPU_ENV)
         accesses.PATCHES.release()
         self._ring.close()
+        self._known.close()
 
     def _stop(self) -> None:
         """Give out everything; the stubs go when no block leads to them any more."""

@@ -61,6 +61,8 @@ def source(site: Site, label: str) -> str:
         ja {label}later
         mov rax, [r14 + {m.STUBS:#x}]
         mov [r14 + {m.STUB_AT:#x}], rax
+        mov rax, {1 << 48:#x}
+        add [r14 + {m.ANEW:#x}], rax
     {label}later:
         mov rax, [r14 + {m.DEFINE_AT:#x}]
         add rax, {LARGEST:#x}
