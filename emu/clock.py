@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
+from typing import Any
 
 CROWD = 64                  # entries of the heap that may be out of date
 
@@ -73,6 +74,15 @@ class Clock:
                 return time
             heappop(heap)                       # moved or turned off since
         return None
+
+    def until(self, alarm: Any, now: int, end: int) -> int:
+        """`end`, or earlier: from `now`, at which `alarm` is due, no other alarm rings before that; 0 if it is not so."""
+        heap = self.heap
+        if not heap or self.alarms[heap[0][1]] is not alarm or alarm.due != heap[0][0] or alarm.due > now:
+            return 0
+        for time, _ in heap[1:3]:               # what is out of date only makes it earlier
+            end = min(end, time)
+        return end if end > now else 0
 
     def ring(self, now: int) -> None:
         """Ring all that are due at `now`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class EngineError(RuntimeError):
@@ -117,6 +117,36 @@ class Space(Protocol):
     def empty(self, address: int, length: int) -> bool: ...
 
 
+class Tick(NamedTuple):
+    """A timer's interrupts that an engine may take by itself until Python runs again for the machine.
+
+    The request rises with pulse `pulse` of the timer's clock and every `period` pulses later, before the time `until`; the
+    pulse is at ceil(pulse * 10^9 / hz) ns.  `vector` answers the acknowledge cycle, and a write of the byte `end` to the
+    port's `key` (port << 4 | 1) ends it: the timer's next pulse apart, all is then as before.
+    """
+
+    pulse: int
+    period: int
+    until: int
+    vector: int
+    key: int
+    end: int
+
+
+class Ticker(Protocol):
+    """Asked when the time of `due` has come, before `expired`; told of the ticks that passed before any other function is
+    called."""
+
+    @property
+    def hz(self) -> int: ...
+
+    def ticks(self) -> Tick | None:
+        """One whose pulse is due, and is all that is due; or nothing like that."""
+
+    def ticked(self, whole: int, stage: int) -> None:
+        """So many ticks were whole; and of one more the request has come (1), and was acknowledged (2), or not (0)."""
+
+
 class Sink(Protocol):
     """Where a recorder's streams go; `first` is the address of the number at `position`, which raw positions count from."""
 
@@ -148,8 +178,9 @@ class Sink(Protocol):
 class Engine(Protocol):
     """A processor with its memory.  Times are ns of virtual time since power-on."""
 
-    def attach(self, ports: Space, mmio: Space, acknowledge: Callable[[], int], expired: Callable[[], bool]) -> None:
-        """Take the address spaces and two functions, once.
+    def attach(self, ports: Space, mmio: Space, acknowledge: Callable[[], int], expired: Callable[[], bool],
+               ticker: Ticker | None = None) -> None:
+        """Take the address spaces and two functions, and perhaps a timer, once.
 
         `acknowledge` answers the interrupt acknowledge cycle with a vector.  `expired` is called when the time of `due` has
         come: it may set another one and return False, and the guest goes on at once, or True, and `run` returns.

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from emu.bus import Bus
 from emu.clock import Clock
-from emu.device import Device, InPin, OutPin
-from emu.engine import Engine, Registers, Stop
+from emu.device import Alarm, Device, InPin, OutPin
+from emu.engine import Engine, Registers, Stop, Ticker
 
 SLICE = 10_000_000          # ns of guest time: Ctrl-C, keys and limits get through at least this often
 PAGE = 4096
@@ -71,9 +71,9 @@ class Machine:
         self.chips[name] = chip
         return chip
 
-    def attach(self, acknowledge: Callable[[], int]) -> None:
+    def attach(self, acknowledge: Callable[[], int], ticker: Ticker | None = None) -> None:
         """Join the engine to the buses; `acknowledge` answers its interrupt acknowledge cycle with a vector."""
-        self.engine.attach(self.ports, self.mmio, acknowledge, self._expired)
+        self.engine.attach(self.ports, self.mmio, acknowledge, self._expired, ticker)
 
     def absent(self, name: str, at: int, length: int = 8) -> None:
         """Say that the part `name` could be at port `at` and is not there."""
@@ -203,6 +203,14 @@ class Machine:
             return True
         self._due()
         return False
+
+    def until(self, alarm: Alarm) -> int:
+        """While the guest runs: the later time until which the machine waits for nothing but `alarm`, which is due; or 0."""
+        return self.clock.until(alarm, self.engine.now(), self._leave)
+
+    def caught_up(self) -> None:
+        """Alarms have been moved on by what the engine did by itself."""
+        self._due()
 
     def _sleep(self, until: int | None) -> bool:
         """Let a halted guest's time pass to the next alarm; False when nothing can ever wake it."""

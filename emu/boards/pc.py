@@ -16,6 +16,7 @@ from emu.boards.ide import cmos as ide_cells
 from emu.boards.pcibus import PCIBus
 from emu.boards.screen import Screen, adapter
 from emu.boards.shadow import Shadow
+from emu.boards.ticks import Ticker
 from emu.chips.atadisk import ATADisk
 from emu.chips.atapicd import ATAPICDROM
 from emu.chips.debugcon import DebugCon
@@ -132,7 +133,8 @@ class PC(Board):
             (isa.init,      self.ask_reset),
             (pm.susc,       self.power_off),
             (pic1.int,      self.engine.intr))
-        self.attach(self.counted(pic1.acknowledge))
+        acknowledge = self.counted(pic1.acknowledge)
+        self.attach(acknowledge, Ticker(self, pit, pic1, 0x20, acknowledge, self.irqs))
         self._map_ram()
         cmos.fill(rtc_chip, memory, rtc, boot, {**floppy_cells(fdc), **ide_cells(self)})
 

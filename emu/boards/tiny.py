@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from emu.boards.board import MIB, RAM, Board, nobody
+from emu.boards.ticks import Ticker
 from emu.chips.debugcon import DebugCon
 from emu.chips.debugexit import DebugExit
 from emu.chips.i8254 import I8254
@@ -33,7 +34,8 @@ class Tiny(Board):
             (pic2.int,  pic1.ir[2]),
             (com1.intr, pic1.ir[4]),
             (pic1.int,  self.engine.intr))
-        self.attach(self.counted(pic1.acknowledge))
+        acknowledge = self.counted(pic1.acknowledge)
+        self.attach(acknowledge, Ticker(self, pit, pic1, 0x20, acknowledge, self.irqs))
         self._map_ram()
 
     def memory_map(self) -> list[tuple[int, int, int]]:

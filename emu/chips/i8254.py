@@ -195,6 +195,17 @@ class I8254(Device):
         else:
             self.ring(0)
 
+    def pulses(self) -> tuple[int, int] | None:
+        """The CLK pulse of the next edge of OUT0 and the distance of all that follow, while they repeat themselves."""
+        c: Counter = self.counters[0]
+        return (c["edge"], c["period"]) if c["period"] else None
+
+    def passed(self, edges: int) -> None:
+        """Let so many edges of OUT0, which repeat themselves, have passed; whoever hears of them knows."""
+        c: Counter = self.counters[0]
+        c["edge"] = edge = c["edge"] + edges * c["period"]
+        self.edge0.at(-(-edge * SECOND // CLOCK_HZ))
+
     def on_EDGE1(self) -> None:
         self.ring(1)
 

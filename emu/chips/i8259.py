@@ -152,6 +152,18 @@ class I8259(Device):
     def lines(self) -> int:
         return sum(pin.level << i for i, pin in enumerate(self.ir))
 
+    def cycle(self, level: int) -> tuple[int, int] | None:
+        """(vector, OCW2): after an edge on IR`level`, INTA and this OCW2, the one that was written last, all is as it is now.
+
+        None where it is not so, or where the request would have to wait.
+        """
+        bit, end, pin = 1 << level, self.ocw2, self.ir[level]
+        if (self.isr or self.irr & self.open or not self.open & bit or (self.sense | self.slaves) & bit
+                or self.icw4 & AEOI or self.ocw3 & SMM or not (end == EOI or end == EOI | SL | level)
+                or not pin.level or pin.drivers & pin.drivers - 1):
+            return None
+        return self.icw2 | level, end
+
     # Operation command words
 
     def write_IMR(self, value: int) -> None:

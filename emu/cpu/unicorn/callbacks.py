@@ -13,9 +13,9 @@ from typing import Any
 from emu.cpu.unicorn import library
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.code import Code
-from emu.cpu.unicorn.fast import calls, mmio, ports
+from emu.cpu.unicorn.fast import calls, mmio, ports, ticks
 from emu.cpu.unicorn.fast.answers import Answers
-from emu.engine import Space
+from emu.engine import Space, Ticker
 
 Fail = Callable[[BaseException], int]
 
@@ -45,6 +45,14 @@ class Callbacks:
             return self._asked(function)
         self._keep.append(function)
         return code.place(calls.ask(self._box.address, function, self._asked(function)))
+
+    def expired(self, function: Callable[[], bool], ticker: Ticker | None, env: int, code: Code) -> int:
+        """The address of the function for a spent budget; with the technique, of code that calls it for what is no tick."""
+        if ticker is None or self._answers is None or "ticks" not in self._on:
+            return self.ask(function, code)
+        self._answers.ticked = ticker.ticked
+        called = self.ask(ticks.asked(self._box, function, ticker), code)
+        return code.place(ticks.expired(self._box.address, env, ticker.hz, self._box.costs.block - 1, called))
 
     def _asked(self, function: Callable[[], int]) -> int:
         turn, fail = self.turn, self._fail

@@ -29,7 +29,7 @@ from emu.cpu.unicorn.recorder import Recorder
 from emu.cpu.unicorn.registers import Registers
 from emu.cpu.unicorn.room import away, hold, room
 from emu.cpu.unicorn.views import Views
-from emu.engine import Costs, EngineError, Sink, Space, Stop
+from emu.engine import Costs, EngineError, Sink, Space, Stop, Ticker
 
 TRANSLATIONS = 128 << 20            # bytes of host code; a full buffer is emptied
 INTERRUPT_HARD, KICK = at.INTERRUPT_HARD, m.KICK
@@ -96,10 +96,11 @@ class UnicornEngine:
     # -- what the machine sets up once
 
     def attach(self, ports: Space, mmio: Space, acknowledge: Callable[[], int],
-               expired: Callable[[], bool] = lambda: True) -> None:
+               expired: Callable[[], bool] = lambda: True, ticker: Ticker | None = None) -> None:
         ask, code = self._callbacks.ask, self._code
-        self._mmio, self._ways = mmio, (ask(expired, code), ask(self._recorder.before(expired), code))
-        self._words[m.EXPIRED >> 3] = self._ways[0]
+        plain = self._callbacks.expired(expired, ticker, self._env, code)
+        self._mmio, self._ways = mmio, (plain, ask(self._recorder.before(expired), code))
+        self._words[m.EXPIRED >> 3] = plain
         thunks.install(self._handle, self._class, self._box.address, self._views, code, "pages" not in self._layer.on,
                        *self._callbacks.ports(ports), ask(acknowledge, code))
 

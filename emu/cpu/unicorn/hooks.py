@@ -10,6 +10,7 @@ from __future__ import annotations
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.build import exported
 from emu.cpu.unicorn.events import EVENT_EXCEPTION, EVENT_INTERRUPT, event
+from emu.cpu.unicorn.fast import ticks
 from emu.cpu.unicorn.helpers import CHECK_EXIT, check_exit
 from emu.cpu.unicorn.layout import (
     BUDGET,
@@ -125,8 +126,8 @@ def deliver_exception(box: int) -> str:
 def take_interrupt(box: int, acknowledge: int, original: int) -> str:
     """CPUClass.cpu_exec_interrupt(cpu, request): take a hardware interrupt when IF and the shadow of STI and MOV SS allow.
 
-    `acknowledge()` answers with the vector: it is called exactly when the processor takes INTA.  NMI and SMI go to the
-    original, which Unicorn left whole.
+    `acknowledge()` answers with the vector: it is called exactly when the processor takes INTA (of a tick: never).
+    NMI and SMI go to the original, which Unicorn left whole.
     """
     return f"""
         test esi, {INTERRUPT_SMI:#x}
@@ -144,10 +145,7 @@ def take_interrupt(box: int, acknowledge: int, original: int) -> str:
         jne no
         push rbx
         mov rbx, rdi
-        mov rax, {acknowledge:#x}
-        call rax
-        movzx esi, al
-        mov rax, {box:#x}
+        {ticks.acknowledge(acknowledge, box)}
         {remember(EVENT_INTERRUPT, "kept")}
         {event(EVENT_INTERRUPT, "told")}
         inc qword ptr [rax + rsi*8 + {m.INTERRUPTS:#x}]

@@ -45,6 +45,9 @@ BY, KNOWN_BY, ANEW = 0x2E0, 0x2E8, 0x2F0
 MOVING, MOVED_FROM, MOVE_AT, FRAME_AT = 0x280, 0x288, 0x290, 0x298
 # recent.py.  The slots; how many exceptions and interrupts there were; who watches, and a bit for each vector for him
 RECENT, RAISES, TAKEN, WATCH, WATCHED = 0x2A0, 0x2A8, 0x2B0, 0x2B8, 0x2C0
+# fast/ticks.py: the generation for which the tick counts (0: none), how far it came, how many were whole; emu.engine.Tick
+TICK_GENERATION, TICK_STAGE, TICKS = 0x300, 0x308, 0x310
+TICK_PULSE, TICK_PERIOD, TICK_UNTIL, TICK_VECTOR, TICK_KEY, TICK_END = 0x318, 0x320, 0x328, 0x330, 0x338, 0x340
 MATCHED = 0x100                 # two counters for each rewriter of blocks: blocks rewritten, blocks left
 INTERRUPTS, EXCEPTIONS, SOFTWARE = 0x800, 0x1000, 0x1800        # 256 counters each, by vector
 

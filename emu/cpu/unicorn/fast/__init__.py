@@ -19,11 +19,12 @@ bytes before it edits, and leaves what does not match; the report counts both.
 | pause    | pause.py    | PAUSE goes on with the next block         | a PAUSE 0.1, boot 0.96      | to the main loop each
 | interrupts | interrupts.py | INT n delivered where it stands       | INT 80h and IRET 0.85       | by way of the main loop
 | ports    | ports.py    | ports answered without Python             | IN, OUT 0.02 to 0.3         | a Python call each
+| ticks    | ticks.py    | a periodic timer's interrupts             | a tick 0.1                  | four Python calls each
 | mmio     | mmio.py     | the same for device memory                | a load or store 0.05 to 0.2 | a Python call each
 | sse      | sse.py      | arithmetic and roots by the host's SSE    | SSE loop 0.5                | softfloat
 
 record.py is no technique: it lets a recorder (recorder.py) hear of every block.
-strings needs budget (it takes the place of its subtraction), mmio needs ports; all others stand alone.  What a chip
+strings needs budget (it takes the place of its subtraction), mmio and ticks need ports; all others stand alone.  What a chip
 allows these two to answer is in answers.py, how they call its Python otherwise in calls.py.
 """
 
@@ -65,9 +66,9 @@ REWRITERS: dict[str, ModuleType] = {
     "budget": budget, "lookup": lookup, "strings": strings, "branches": branches, "access": access,
     "record": record, "pages": pages,
 }
-NEEDS = {"strings": "budget", "mmio": "ports"}
+NEEDS = {"strings": "budget", "mmio": "ports", "ticks": "ports"}
 NAMES = (*(name for name in REWRITERS if name != "record"), "tlb", "huge", "tsc", "pause", "interrupts", "ports", "mmio",
-         "sse")
+         "ticks", "sse")
 PATCHES = Patches({**entries.ENTRIES, **events.ENTRIES, **pause.ENTRIES, **interrupts.ENTRIES, **ports.entries(),
                    **sse.ENTRIES}, editor.SLOTS)
 

@@ -73,6 +73,7 @@ class Answers:
         self._empty()
         self._collect: dict[int, Callable[[bytes], None]] = {}
         self._blocks: dict[int, tuple[int, int, memoryview, Callable[[int], None]]] = {}
+        self.ticked: Callable[[int, int], None] = lambda whole, stage: None     # see emu.engine.Ticker
         self._functions: dict[int, dict[int, int]] = {}         # index of an entry -> key -> function
         self._served: list[Served] = []
 
@@ -102,6 +103,7 @@ class Answers:
 
     def _drain(self) -> None:
         box, words = self._box, self._words
+        ticks, stage = box[m.TICKS >> 3], box[m.TICK_STAGE >> 3]
         first = self._ring - self._address
         end, segments = box[m.RING_AT >> 3] - self._address, box[m.SEGMENT_AT >> 3] - self._ring - BYTES
         kept: list[tuple[int, bytes]] = []
@@ -113,7 +115,10 @@ class Answers:
                   for index, (key, start, _, moved) in self._blocks.items() if words[index] == key]
         self._blocks.clear()
         self._empty()
+        box[m.TICKS >> 3] = box[m.TICK_STAGE >> 3] = 0
         try:
+            if ticks or stage:
+                self.ticked(ticks, stage)
             for key, data in kept:
                 self._collect[key](data)
             for length, moved in blocks:

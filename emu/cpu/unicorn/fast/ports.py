@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from emu.cpu.unicorn import mailbox as m
-from emu.cpu.unicorn.fast import calls
+from emu.cpu.unicorn.fast import calls, ticks
 from emu.cpu.unicorn.fast.answers import BLOCK, END, GENERATION, KEY, KIND, PLACES, RING, STEADY, VALUE
 from emu.cpu.unicorn.layout import BUDGET, CPU_ENV, CPU_OPAQUE, EFLAGS, HF_CPL, HFLAGS, UC_CPU, symbol
 
@@ -203,6 +203,7 @@ def _out(size: int) -> Callable[[int], str]:
         {charge(m.WRITES, m.WRITE_NS)}
         {widen}
         {key(size)}
+        {ticks.end() if size == 1 else ""}
         {find()}
     fresh:
         {ring}
