@@ -10,8 +10,10 @@ import functools
 import hashlib
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+from emu import assembler
 from emu.assembler import AssemblyError, assemble_file
 from emu.firmware import floppy as floppy_image
 
@@ -32,7 +34,7 @@ def kernel(name: str) -> bytes:
     """The Multiboot image of one kernel.  Raises KeyError, or AssemblyError."""
     if name not in names():
         raise KeyError(f"no kernel {name!r}; there are: {', '.join(names())}")
-    return assemble_file(HERE / "kernels" / f"{name}.asm")
+    return _kept(name, "kernels", lambda: assemble_file(HERE / "kernels" / f"{name}.asm"))
 
 
 def floppies() -> list[str]:
@@ -54,6 +56,10 @@ def floppy(name: str) -> bytes:
 @functools.cache
 def vgabios() -> bytes:
     """The VGA BIOS, an expansion ROM with its length and checksum.  Raises AssemblyError."""
+    return _kept("vgabios", "vgabios", _vgabios)
+
+
+def _vgabios() -> bytes:
     code = assemble_file(HERE / "vgabios" / "vgabios.asm", bits=16)
     units = len(code) // 512 + 1                                    # of 512 bytes; the last byte is the checksum's
     rom = bytearray(code.ljust(512 * units, b"\0"))
@@ -65,29 +71,37 @@ def vgabios() -> bytes:
 
 
 def bios() -> bytes:
-    """The BIOS, 128 KiB: 32-bit code for E0000, then the segment F000 with the reset vector.
+    """The BIOS, 128 KiB: 32-bit code for E0000, then the segment F000 with the reset vector.  Raises AssemblyError."""
+    return _kept("bios", "bios", _bios)
 
-    Assembled when its source has changed, otherwise from firmware/build.  Raises AssemblyError.
-    """
-    digest = hashlib.sha256()
-    for path in sorted([HERE / "ports.inc", *(HERE / "bios").iterdir()]):
-        digest.update(path.read_bytes())
-    cache = HERE / "build" / f"bios-{digest.hexdigest()[:16]}.bin"
-    with contextlib.suppress(OSError):
-        return cache.read_bytes()
+
+def _bios() -> bytes:
     image = b""
     for name, bits in (("flat", 32), ("bios", 16)):
         half = assemble_file(HERE / "bios" / f"{name}.asm", bits=bits)
         if len(half) > HALF:
             raise AssemblyError(f"{name}.asm: {len(half)} bytes are more than half of the image")
         image += half.ljust(HALF, b"\xFF")
+    return image
+
+
+def _kept(name: str, directory: str, make: Callable[[], bytes]) -> bytes:
+    """What `make` assembles from a directory when its source or the assembler has changed, otherwise from firmware/build."""
+    digest = hashlib.sha256()
+    for path in sorted([HERE / "ports.inc", Path(assembler.__file__), Path(__file__), *(HERE / directory).iterdir()]):
+        if path.is_file():
+            digest.update(path.read_bytes())
+    kept = HERE / "build" / f"{name}-{digest.hexdigest()[:16]}.bin"
+    with contextlib.suppress(OSError):
+        return kept.read_bytes()
+    image = make()
     with contextlib.suppress(OSError):      # an installed copy may not be written to
-        cache.parent.mkdir(exist_ok=True)
-        for old in cache.parent.glob("bios-*.bin"):
+        kept.parent.mkdir(exist_ok=True)
+        for old in kept.parent.glob(f"{name}-*.bin"):
             old.unlink()
-        with tempfile.NamedTemporaryFile(dir=cache.parent, delete=False) as new:
+        with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as new:
             new.write(image)
-        Path(new.name).replace(cache)
+        Path(new.name).replace(kept)
     return image
 
 

@@ -23,13 +23,14 @@ NONE = 8                                        # the level of no request
 
 
 def _first(lowest: int, levels: int) -> int:
-    return next((level for i in range(8) if levels >> (level := (lowest + 1 + i) % 8) & 1), NONE)
+    turned = (levels << 8 | levels) >> lowest + 1 & 0xFF        # the highest level as bit 0
+    return ((turned & -turned).bit_length() + lowest) % 8 if turned else NONE
 
 
 def _above(lowest: int, levels: int) -> int:
-    first = _first(lowest, levels)
-    order = [(lowest + 1 + i) % 8 for i in range(8)]
-    return sum(1 << level for level in order[:order.index(first) if first != NONE else 8])
+    turned = (levels << 8 | levels) >> lowest + 1 & 0xFF
+    above = (turned & -turned) - 1 & 0xFF
+    return (above << lowest + 1 | above >> 7 - lowest) & 0xFF
 
 
 # Both are indexed with (the level of lowest priority) << 8 | levels

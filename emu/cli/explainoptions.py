@@ -7,16 +7,15 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from emu import x86
-
-NAMES = {vector.mnemonic.strip("#").lower(): number for number, vector in x86.EXCEPTIONS.items()}
-
 
 def vector(text: str) -> int:
     """A vector by its number or its mnemonic."""
+    from emu.x86 import EXCEPTIONS
+
+    names = {vector.mnemonic.strip("#").lower(): number for number, vector in EXCEPTIONS.items()}
     name = text.strip("#").lower()
     with contextlib.suppress(ValueError):
-        number = NAMES[name] if name in NAMES else int(text, 0)
+        number = names[name] if name in names else int(text, 0)
         if 0 <= number <= 255:
             return number
     raise argparse.ArgumentTypeError(f"{text!r} is no vector: 0 to 255, as 14, 0x0e or #PF")

@@ -6,10 +6,8 @@ import argparse
 import math
 import re
 from datetime import UTC, datetime
-from importlib import metadata
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from emu.boards.pc import LETTERS
 from emu.cli.costoptions import add_cost
 from emu.cli.explainoptions import add_answers, add_explain
 from emu.cli.traceoptions import add_reading, add_recording
@@ -96,6 +94,8 @@ def moment(text: str) -> datetime:
 
 def boot_order(value: str) -> tuple[str, bool]:
     """order=LETTERS, menu=on or off, or both; or the letters alone."""
+    from emu.boards.pc import LETTERS
+
     letters, menu = "", False
     for part in value.split(","):
         name, equals, word = part.partition("=")
@@ -119,7 +119,7 @@ def parser() -> Parser:
     """The whole command line."""
     raw = argparse.RawDescriptionHelpFormatter
     top = Parser(prog="emu", description="The PC that you can see through: an x86 PC in Python.", allow_abbrev=False)
-    top.add_argument("--version", action="version", version=f"emu {_version()}")
+    top.add_argument("--version", action=Version, nargs=0, help="show program's version number and exit")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
 
     boot = commands.add_parser("boot", help="start a machine", allow_abbrev=False, formatter_class=raw,
@@ -206,8 +206,15 @@ def parser() -> Parser:
     return top
 
 
-def _version() -> str:
-    try:
-        return metadata.version("emu-pc")
-    except metadata.PackageNotFoundError:
-        return "(not installed)"
+class Version(argparse.Action):
+    """--version; who does not ask does not wait for it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib import metadata
+
+        try:
+            version = metadata.version("emu-pc")
+        except metadata.PackageNotFoundError:
+            version = "(not installed)"
+        print(f"emu {version}")
+        parser.exit()

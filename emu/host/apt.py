@@ -13,14 +13,11 @@ import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from .manifest import FetchError, Origin
-
-Progress = Callable[[str, float | None], None]
-"""What is being done, and how much of it (0.0 to 1.0; None: unknown)."""
+from .manifest import FetchError, Origin, Progress
 
 # #clear empties a list that the machine's own configuration has filled: hooks run programs that write elsewhere, and
 # index targets (desktop metadata, file contents, translations) are downloads that nothing here reads.

@@ -22,13 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import apt, manifest, pypi, recipes
-from .apt import Progress
-from .manifest import Entry, FetchError
+from . import manifest
+from .manifest import Entry, FetchError, Progress
 
 __all__ = ["Entry", "FetchError", "Image", "Listed", "Progress", "cache_directory", "cached", "fetch", "listing"]
 
-_SOURCES = {"apt": apt.obtain, "pypi": pypi.obtain}
 _RECORD = "image.json"
 
 
@@ -103,6 +101,8 @@ def fetch(name: str, progress: Progress | None = None, *, refresh: bool = False)
 
 
 def _fetch(entry: Entry, home: Path, progress: Progress) -> Image:
+    from . import apt, pypi, recipes  # most runs fetch nothing
+
     final = home / "images" / entry.name
     scratch = final.with_name(f".{entry.name}.part")
     shutil.rmtree(scratch, ignore_errors=True)  # of a fetch that was killed; we hold the lock
@@ -116,7 +116,8 @@ def _fetch(entry: Entry, home: Path, progress: Progress) -> Image:
 
             version = recipes.obtain(entry.origin, wanted, scratch, find, progress)
         else:
-            version = _SOURCES[entry.origin.source](entry.origin, wanted, home / "apt", scratch, progress)
+            source = {"apt": apt, "pypi": pypi}[entry.origin.source]
+            version = source.obtain(entry.origin, wanted, home / "apt", scratch, progress)
         record = {"origin": _origin(entry), "version": version, "files": _measure(entry, wanted, version)}
         (scratch / _RECORD).write_text(json.dumps(record, indent=2) + "\n")
         old = final.with_name(f".{entry.name}.old")

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
+
+Progress = Callable[[str, float | None], None]
+"""What is being done, and how much of it (0.0 to 1.0; None: unknown)."""
 
 KINDS = ("linux", "multiboot", "elf", "flat", "disk", "cdrom", "floppy", "bios", "part")
 ROLES = ("kernel", "initrd", "disk", "cdrom", "floppy", "bios", "vgabios", "file")

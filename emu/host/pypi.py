@@ -12,8 +12,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from .apt import Progress
-from .manifest import FetchError, Origin
+from .manifest import FetchError, Origin, Progress
 
 
 def obtain(origin: Origin, wanted: Mapping[str, Path], root: Path, scratch: Path, progress: Progress) -> str:

@@ -14,15 +14,17 @@ import contextlib
 import errno
 import os
 import select
-import socket
 import sys
 import termios
 import time
 import tty
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .terminal import HELP, Keys, RawTerminal, ours, say
+
+if TYPE_CHECKING:
+    import socket
 
 SPECS = "stdio, none, file:PATH, tcp:HOST:PORT or pty"
 
@@ -242,6 +244,8 @@ class Client(Owned):
     """One TCP client."""
 
     def __init__(self, name: str, connection: socket.socket):
+        import socket
+
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # keys are small and wanted now
         self.connection = connection
         super().__init__(name, connection.fileno(), connection.fileno())
@@ -250,7 +254,7 @@ class Client(Owned):
     def close(self) -> None:
         super().close()
         with contextlib.suppress(OSError):  # an orderly end: what was sent still arrives
-            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.shutdown(1)         # SHUT_WR
         self.connection.close()
 
 
@@ -295,6 +299,8 @@ def _file(spec: str, path: str, line: str = "serial line") -> Channel:
 
 def _tcp(spec: str, rest: str, stop: Callable[[], bool]) -> Channel:
     """Listen and wait for one client; no HOST means this machine only, port 0 any that is free; IPv6 is in []."""
+    import socket
+
     host, _, port = rest.rpartition(":")
     if not (port.isascii() and port.isdigit() and int(port) < 65536):
         raise BadChannel(f"serial line {spec}: it is tcp:HOST:PORT, PORT from 0 to 65535")

@@ -137,13 +137,12 @@ def test_a_gzip_member_is_unpacked(tmp_path, monkeypatch):
     toy = Entry("toy", "a toy", "multiboot", "none", "", 1 << 25, 1 << 25, (), Origin("pypi", "toy", "all", "1", 1),
                 {"kernel": Member("kernel.gz", gzip=True)})
     monkeypatch.setattr(manifest, "entries", lambda: {"toy": toy})
-    from emu.host import fetch as module
 
     def obtain(origin, wanted, root, scratch, progress):
         wanted["kernel.gz"].write_bytes(packed)
         return "1"
 
-    monkeypatch.setitem(module._SOURCES, "pypi", obtain)
+    monkeypatch.setattr("emu.host.pypi.obtain", obtain)
     assert fetch("toy").kernel.read_bytes() == b"kernel" * 100
 
 

@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..apt import Progress
-from ..manifest import FetchError, Origin
+from ..manifest import FetchError, Origin, Progress
 
 Find = Callable[[str, str], Path]
 PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
