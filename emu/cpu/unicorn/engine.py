@@ -44,8 +44,7 @@ class UnicornEngine:
         proofs.check_library()
         if model not in MODELS:
             raise EngineError(f"no CPU model named {model}; there are {', '.join(MODELS)}")
-        self.costs = costs or Costs()
-        techniques = faster.chosen(fast)
+        self.costs, techniques = costs or Costs(), faster.chosen(fast)
         self._recording, self._ways = False, (0, 0)     # what is called when the time is up: without the recorder, with it
         self._failure: BaseException | None = None
         self._sealed, self._nmi, self._a20, self._skipped, self._slack = False, 0, 1, 0, self.costs.block - 1
@@ -98,9 +97,8 @@ class UnicornEngine:
     def attach(self, ports: Space, mmio: Space, acknowledge: Callable[[], int],
                expired: Callable[[], bool] = lambda: True, ticker: Ticker | None = None) -> None:
         ask, code = self._callbacks.ask, self._code
-        plain = self._callbacks.expired(expired, ticker, self._env, code)
+        self._words[m.EXPIRED >> 3] = plain = self._callbacks.expired(expired, ticker, self._env, code)
         self._mmio, self._ways = mmio, (plain, ask(self._recorder.before(expired), code))
-        self._words[m.EXPIRED >> 3] = plain
         thunks.install(self._handle, self._class, self._box.address, self._views, code, "pages" not in self._layer.on,
                        *self._callbacks.ports(ports), ask(acknowledge, code))
 
