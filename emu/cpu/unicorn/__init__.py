@@ -26,7 +26,7 @@
 | events.py     | the piece of a thunk that tells the recorder of an event          | no traces
 | recent.py     | the last exceptions and interrupts, and who watches them          | a guest dies without a reason
 | recorder.py   | block numbers and events to whoever records                       | no traces
-| moves.py      | loads of the stack pointer to whoever records                     | stacks of tasks that run into one another
+| moves.py      | loads of the stack pointer to whoever records                     | stacks of tasks run together
 | accesses.py   | loads and stores to whoever records them                          | no traces of memory
 | thunks.py     | puts the thunks of one machine in their places                    |
 |               |                                                                   |
