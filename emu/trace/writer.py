@@ -27,7 +27,7 @@ from emu.trace.stream import Stream
 from emu.trace.window import Kept, Numbers
 
 PERIOD = 0.4                    # seconds
-MANY = 1 << 20                  # events and accesses that are written before it is time: the memory is bounded
+MANY = 1 << 18                  # events and accesses that are written before it is time: the memory is bounded
 CHUNK = 1 << 17                 # blocks that are expanded at once: what the host's cache holds
 INSTRUCTIONS = 1 << 24          # of a part
 FAULT_KINDS = [kind for kind, name in layout.KINDS.items() if name in FAULTS]
