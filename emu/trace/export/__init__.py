@@ -27,6 +27,7 @@ from emu.trace.text import EXCEPTIONS, Name, no_name
 from emu.trace.window import Numbers
 
 UNKNOWN = "(unknown)"
+TITLE = 3                       # functions in the title of a task
 STEPS = 100_000                 # of a time line, unless it is asked for otherwise
 
 
@@ -112,12 +113,19 @@ def _shortest(job: Job) -> int:
 
 
 def tasks(slices: Iterable[Slice]) -> dict[int, str]:
-    """A title for each task: its number, and where its stack begins."""
-    roots: dict[int, Slice] = {}
+    """A title for each task: its number, and the outermost functions, as far as one has most of its time."""
+    times: dict[int, list[dict[str, int]]] = {}
     for one in slices:
-        if one.task not in roots or one.level < roots[one.task].level:
-            roots[one.task] = one
-    return {task: f"task {task}: {root.function}" for task, root in roots.items()}
+        levels = times.setdefault(one.task, [{} for _ in range(TITLE)])
+        if one.level < TITLE:
+            levels[one.level][one.function] = levels[one.level].get(one.function, 0) + one.end - one.begin
+    titles = {}
+    for task, levels in times.items():
+        most = [max(level, key=level.__getitem__) for level in levels if level]
+        whole = sum(levels[0].values())
+        path = [name for name, level in zip(most, levels, strict=False) if 2 * level.get(name, 0) > whole]
+        titles[task] = f"task {task}: {'/'.join(path) or UNKNOWN}"
+    return titles
 
 
 def _taken(how: int) -> str:
