@@ -44,8 +44,9 @@ def fill_tlb(original: int, memory: int, pages: int, code_map: int, rom_map: int
 
     Unicorn keeps every page TLB_NOTDIRTY (a store costs 100 ns) and loses code behind a non-executable alias.  Here a page
     of our memory is NOTDIRTY only while it holds translated code (`code_map`, a bit a page), whatever address it is seen
-    at; a page in `rom_map` drops its writes.  An entry that cannot be executed gets the code address -2: as invalid as -1,
-    but notdirty_write then leaves the entry alone.  With `epochs`, the word of each page whose stores have become fast is
+    at; a page in `rom_map` drops its writes.  A fetch leaves its page NOTDIRTY: a block will be there at once, and would
+    have every TLB scanned.  An entry that cannot be executed gets the code address -2: as invalid as -1, but
+    notdirty_write then leaves the entry alone.  With `epochs`, the word of each page whose stores have become fast is
     set to the word at `epoch`: see fast/pages.py.  While accesses are recorded, each entry is marked: see accesses.py.
     """
     note = f"""
@@ -114,6 +115,8 @@ def fill_tlb(original: int, memory: int, pages: int, code_map: int, rom_map: int
         mov r9, {rom_map:#x}
         bt [r9], r8
         jc rom
+        cmp r14d, 0x2
+        je filled
         mov r9, {code_map:#x}
         bt [r9], r8
         jc filled

@@ -14,6 +14,7 @@ bytes before it edits, and leaves what does not match; the report counts both.
 | access   | access.py   | the TLB is asked in nine instructions     | copy by mov 0.95           | eleven
 | pages    | pages.py    | the editor keeps the map of code pages    | boot 0.94                   | a hook, scans of the TLB
 | tlb      | tlb.py      | a TLB that starts with 4,096 entries      | boot 0.94, paged sieve 0.35 | 256, until a flush
+| fetch    | fetch.py    | the translator reads code through the TLB | cold code 0.95              | a list of regions each
 | huge     | huge.py     | huge host pages for code and guest memory | random 0.7, boot 0.96       | misses of the host's TLB
 | tsc      | entries.py  | RDTSC at the helper's entry               | a read 0.1                  | hook list, state search
 | pause    | pause.py    | PAUSE goes on with the next block         | a PAUSE 0.1, boot 0.96      | to the main loop each
@@ -44,6 +45,7 @@ from emu.cpu.unicorn.fast import (
     budget,
     editor,
     entries,
+    fetch,
     huge,
     interrupts,
     lookup,
@@ -67,10 +69,10 @@ REWRITERS: dict[str, ModuleType] = {
     "record": record, "pages": pages,
 }
 NEEDS = {"strings": "budget", "mmio": "ports", "ticks": "ports"}
-NAMES = (*(name for name in REWRITERS if name != "record"), "tlb", "huge", "tsc", "pause", "interrupts", "ports", "mmio",
-         "ticks", "sse")
+NAMES = (*(name for name in REWRITERS if name != "record"), "tlb", "fetch", "huge", "tsc", "pause", "interrupts", "ports",
+         "mmio", "ticks", "sse")
 PATCHES = Patches({**entries.ENTRIES, **events.ENTRIES, **pause.ENTRIES, **interrupts.ENTRIES, **ports.entries(),
-                   **sse.ENTRIES}, editor.SLOTS)
+                   **sse.ENTRIES, **fetch.ENTRIES}, editor.SLOTS)
 
 
 def chosen(text: str | None = None) -> frozenset[str]:
@@ -137,6 +139,7 @@ def _install(handle: int, env: int, box: m.Mailbox, memory: Memory, on: frozense
         raise
     words = box.words
     words[m.TSC_ON >> 3], words[m.SSE_ON >> 3], words[m.PAGES_ON >> 3] = "tsc" in on, "sse" in on, "pages" in on
+    words[m.FETCH_ON >> 3] = "fetch" in on
     if "pause" in on:
         words[m.PAUSE >> 3] = code.place(lookup.find())
     if "interrupts" in on:

@@ -12,6 +12,7 @@ In translated code rbp is env (CPUX86State); no register is live at a block's st
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -113,6 +114,51 @@ def assemble(site: Site, wanted: list[tuple[str, ModuleType]], order: list[str])
         pop rbx
         ret
     """)
+
+
+def has_bmi2(site: Site) -> bool:
+    """CPUID.(EAX=07H,ECX=0H):EBX.BMI2, of the host."""
+    ask = site.code.place("push rbx\n mov eax, 0x7\n xor ecx, ecx\n cpuid\n mov eax, ebx\n pop rbx\n ret")
+    return bool(ctypes.CFUNCTYPE(ctypes.c_uint32)(ask)() >> 8 & 1)
+
+
+def search(label: str, pair: int, at: int) -> str:
+    """From rdi to rcx, sixteen bytes at a time: the next place with `pair` (a little-endian word) in the bytes from `at` on.
+
+    Leaves rdi there and falls through, or goes to `label` + "none"; `label` + "next" goes on behind the place.  It reads a
+    few bytes behind rcx, which the library's buffer has.  Takes eax and xmm0 to xmm3.
+    """
+    return f"""
+        mov eax, {(pair & 0xff) * 0x01010101:#x}
+        movd xmm0, eax
+        pshufd xmm0, xmm0, 0x0
+        mov eax, {(pair >> 8) * 0x01010101:#x}
+        movd xmm1, eax
+        pshufd xmm1, xmm1, 0x0
+        jmp {label}scan
+    {label}on:
+        add rdi, 0x10
+    {label}scan:
+        cmp rdi, rcx
+        ja {label}none
+        movdqu xmm2, [rdi + {at:#x}]
+        movdqu xmm3, [rdi + {at + 1:#x}]
+        pcmpeqb xmm2, xmm0
+        pcmpeqb xmm3, xmm1
+        pand xmm2, xmm3
+        pmovmskb eax, xmm2
+        test eax, eax
+        je {label}on
+        bsf eax, eax
+        add rdi, rax
+        cmp rdi, rcx
+        jbe {label}candidate
+        jmp {label}none
+    {label}next:
+        inc rdi
+        jmp {label}scan
+    {label}candidate:
+    """
 
 
 def spent(site: Site) -> str:

@@ -14,7 +14,7 @@ Gain: the boot takes 0.95 of the time, a bytecode dispatcher 0.75.
 
 from __future__ import annotations
 
-from emu.cpu.unicorn.fast.editor import Site
+from emu.cpu.unicorn.fast.editor import Site, search
 from emu.cpu.unicorn.layout import (
     EFLAGS,
     EIP,
@@ -27,6 +27,7 @@ from emu.cpu.unicorn.layout import (
     TB_CODE_SIZE,
     TB_CS_BASE,
     TB_FLAGS,
+    TB_RESET,
     symbol,
 )
 
@@ -72,16 +73,19 @@ def find() -> str:
 
 
 def source(site: Site, label: str) -> str:
-    """See editor.py."""
+    """See editor.py.  A block has two exits at most: one with two direct ones has no indirect one."""
     return f"""
+        cmp word ptr [rbx + {TB_RESET + 2:#x}], 0xffff
+        je {label}one
+        cmp word ptr [rbx + {TB_RESET:#x}], 0xffff
+        jne {label}miss
+    {label}one:
         mov rdi, [rbx + {TB_CODE:#x}]
         mov rcx, [rbx + {TB_CODE_SIZE:#x}]
         add rcx, rdi
         sub rcx, 0xa
         mov r8, {symbol("helper_lookup_tb_ptr_x86_64"):#x}
-    {label}scan:
-        cmp rdi, rcx
-        ja {label}miss
+        {search(label, 0xE8FD, 2)}
         cmp dword ptr [rdi], 0xe8fd8b48
         jne {label}next
         cmp word ptr [rdi + 0x8], 0xe0ff
@@ -89,15 +93,14 @@ def source(site: Site, label: str) -> str:
         movsxd rdx, dword ptr [rdi + 0x4]
         lea rdx, [rdi + rdx + 0x8]
         cmp rdx, r8
-        je {label}found
-    {label}next:
-        inc rdi
-        jmp {label}scan
-    {label}found:
+        jne {label}next
         mov rdx, {site.code.place(find()):#x}
         lea rsi, [rdi + 0x5]
         sub rdx, rsi
         mov byte ptr [rdi], 0xe9
         mov [rdi + 0x1], edx
         mov byte ptr [rdi + 0x5], 0xcc
+        jmp {label}hit
+    {label}none:
+        jmp {label}miss
     """
