@@ -15,7 +15,7 @@ from emu.host.fetch import FetchError, fetch
 from tests.boot import APT
 
 pytestmark = [pytest.mark.boot, APT]
-NEEDS = {"strings": "budget,strings", "mmio": "ports,mmio", "ticks": "ports,ticks"}
+NEEDS = {"strings": "budget,strings", "beside": "access,beside", "mmio": "ports,mmio", "ticks": "ports,ticks"}
 COUNTS = ("stop", "guest_ns", "blocks", "interrupts", "exceptions", "port_reads", "port_writes", "tsc_reads", "serial_sha256",
           "state_sha256")
 

@@ -71,6 +71,24 @@ def _place(d: Draw, down: bool) -> int:
     return world.ROUTINES + d.number_of(0x200, 0xF00)           # beside code: the page is watched
 
 
+def beside(d: Draw) -> list[str]:
+    """Loads and stores one beside the other, from one register that may move in between."""
+    base, block = d.register(d.word), d.label()             # in the same block the address would be a constant
+    d.fixed.add(base[-2:])
+    lines = [f"mov {base}, {_place(d, False):#x}", f"jmp {block}", f"{block}:"]
+    for _ in range(d.number_of(2, 9)):
+        size, way = d.size(), d.number_of(0, 9)
+        at = f"{POINTER[size]} ptr [{base} + {d.one(0, 4, 8, d.number_of(0, 24), d.number_of(-16, 80))}]"
+        if way == 0:
+            lines.append(d.one(f"add {base}, {d.number_of(-16, 32)}", f"lea {base}, [{base} + {d.number_of(0, 16)}]"))
+        elif way == 1:
+            lines.append(f"{d.one('add', 'xor')} {at}, {d.number_of(0, 100)}")
+        else:
+            register = d.register(size)
+            lines.append(f"mov {register}, {at}" if way < 6 else f"mov {at}, {register}")
+    return lines
+
+
 def rewrite(d: Draw) -> list[str]:
     """Strings written over code: the same bytes, or other instructions of one byte."""
     base = d.one(0, world.ALIAS)
@@ -241,6 +259,6 @@ def time(d: Draw) -> list[str]:
 
 DATA: dict[str, Fragment] = {
     "string": string, "string2": string, "rewrite": rewrite, "ahead": ahead, "patch": patch, "sse": sse, "sse2": sse,
-    "x87": x87, "fault": fault, "fault2": fault, "interrupt": interrupt,
+    "x87": x87, "beside": beside, "beside2": beside, "fault": fault, "fault2": fault, "interrupt": interrupt,
 }
 OURS_ONLY: dict[str, Fragment] = {"port": port, "time": time}

@@ -11,7 +11,8 @@ bytes before it edits, and leaves what does not match; the report counts both.
 | lookup   | lookup.py   | indirect jumps look in the jump cache     | boot 0.95, dispatcher 0.75  | a call into C each
 | branches | branches.py | a taken branch is one host jump           | boot 0.95                   | jcc to a jmp
 | strings  | strings.py  | REP MOVS and STOS by the page             | rep movsd 0.04              | a block for each element
-| access   | access.py   | the TLB is asked in nine instructions     | copy by mov 0.95           | eleven
+| access   | access.py   | the TLB is asked in nine instructions     | copy by mov 0.95            | eleven
+| beside   | beside.py   | an access uses its neighbour's answer     | copy by mov 0.75            | the TLB is asked again
 | pages    | pages.py    | the editor keeps the map of code pages    | boot 0.94                   | a hook, scans of the TLB
 | tlb      | tlb.py      | a TLB that starts with 4,096 entries      | boot 0.94, paged sieve 0.35 | 256, until a flush
 | fetch    | fetch.py    | the translator reads code through the TLB | cold code 0.95              | a list of regions each
@@ -25,8 +26,9 @@ bytes before it edits, and leaves what does not match; the report counts both.
 | sse      | sse.py      | arithmetic and roots by the host's SSE    | SSE loop 0.5                | softfloat
 
 record.py is no technique: it lets a recorder (recorder.py) hear of every block.
-strings needs budget (it takes the place of its subtraction), mmio and ticks need ports; all others stand alone.  What a chip
-allows these two to answer is in answers.py, how they call its Python otherwise in calls.py.
+strings needs budget (it takes the place of its subtraction), beside access, mmio and ticks ports; all others stand alone.
+sums.py tells beside how far apart registers are.  What a chip allows ports and mmio to answer is in answers.py, how they
+call its Python otherwise in calls.py.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from emu.cpu.unicorn.build import KNOWN, NAME, WANTED
 from emu.cpu.unicorn.code import Code, Patches
 from emu.cpu.unicorn.fast import (
     access,
+    beside,
     branches,
     budget,
     editor,
@@ -65,10 +68,10 @@ from emu.engine import EngineError
 
 CODE = 16 * 4096                    # bytes of a machine's thunks
 REWRITERS: dict[str, ModuleType] = {
-    "budget": budget, "lookup": lookup, "strings": strings, "branches": branches, "access": access,
+    "budget": budget, "lookup": lookup, "strings": strings, "branches": branches, "access": access, "beside": beside,
     "record": record, "pages": pages,
 }
-NEEDS = {"strings": "budget", "mmio": "ports", "ticks": "ports"}
+NEEDS = {"strings": "budget", "beside": "access", "mmio": "ports", "ticks": "ports"}
 NAMES = (*(name for name in REWRITERS if name != "record"), "tlb", "fetch", "huge", "tsc", "pause", "interrupts", "ports",
          "mmio", "ticks", "sse")
 PATCHES = Patches({**entries.ENTRIES, **events.ENTRIES, **pause.ENTRIES, **interrupts.ENTRIES, **ports.entries(),

@@ -5,7 +5,8 @@ that finds the machine (CPUState.opaque) and jumps to its editor: it calls the o
 machine's rewriters, in order.  A rewriter is a module with
 
     def source(site, done): Intel-syntax source; rbx is the TranslationBlock, r12 the CPUState, r13 and r14 are kept for
-                            nobody, all else is free; it jumps to `done` + "hit" when it has edited, or to `done` + "miss"
+                            nobody, all else is free, as are FRAME bytes from rsp on; it jumps to `done` + "hit" when it
+                            has edited, or to `done` + "miss"
 
 In translated code rbp is env (CPUX86State); no register is live at a block's start.  Labels carry the rewriter's name.
 """
@@ -21,6 +22,8 @@ from emu.cpu.unicorn import moves
 from emu.cpu.unicorn.code import Code
 from emu.cpu.unicorn.helpers import is_single
 from emu.cpu.unicorn.layout import BUDGET, CPU_ENV, CPU_OPAQUE, CPU_UC, UC_TCG, symbol
+
+FRAME = 0xB8                    # bytes of the stack that rewriters may use; calls find it aligned
 
 
 @dataclass(frozen=True)
@@ -100,14 +103,14 @@ def assemble(site: Site, wanted: list[tuple[str, ModuleType]], order: list[str])
         push r12
         push r13
         push r14
-        sub rsp, 0x18
+        sub rsp, {FRAME:#x}
         mov r12, rdi
         mov rax, {symbol("tb_gen_code_x86_64"):#x}
         call rax
         mov rbx, rax
         {"".join(steps)}
         mov rax, rbx
-        add rsp, 0x18
+        add rsp, {FRAME:#x}
         pop r14
         pop r13
         pop r12
