@@ -105,7 +105,8 @@ def _logged(form: Qemu, workload: Workload, rounds: int) -> list[tuple[str, int,
 def _lines(form: Qemu, workload: Workload, rounds: int) -> dict[str, int]:
     path = form.directory / "log"
     form.directory.joinpath("kernel").write_bytes(programs.kernel(workload.number, rounds))
-    once([*form.command(), "-D", str(path), "-d", "int,trace:memory_region_ops_read,trace:memory_region_ops_write",
+    once([*form.command(workload.name == "io"), "-D", str(path), "-d",
+          "int,trace:memory_region_ops_read,trace:memory_region_ops_write",
           "-kernel", str(form.directory / "kernel")], LIMIT, stays=True)
     found = {"access to a device register": 0, "interrupt": 0}
     with path.open(errors="replace") as file:

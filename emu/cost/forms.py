@@ -13,7 +13,7 @@ from pathlib import Path
 
 from emu.cost import programs
 from emu.cost.children import FormError, Sample, Session, die_with_parent, once
-from emu.cost.workloads import Workload
+from emu.cost.workloads import WORKLOADS, Workload
 
 EXITS = 51                      # of a guest that says when it began and ended, and its result: a byte each
 BOOT_LIMIT = 300.0
@@ -26,7 +26,6 @@ SPACES = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGR
 SPAWNS = 20
 
 
-NO_FILES = {"io": "a guest without a system has no file system"}
 
 
 class Missing(Exception):
@@ -163,24 +162,29 @@ class Ours(Asked):
     """Our machine."""
 
     kind = "bare"
-    lacks: Mapping[str, str] = NO_FILES
 
     def command(self) -> list[str]:
         return [sys.executable, "-m", "emu.cost.guest", self.kind, str(self.directory)]
 
 
 class Bare(Ours):
-    name, what = "emu, bare guest", "our machine; the process's machine code above a kernel of 200 instructions"
-    shares = {"": 1}
+    name, what = "emu, bare guest", "our machine; the process's machine code above a kernel of 300 instructions"
+    shares = {"": 1, "io": 4}
+    note = DISK = "io: the kernel's driver writes to a disk by DMA (ATA), without a file system or a cache"
 
 
 class Traced(Ours):
     level = ""
-    shares = {"": 4}
+    shares: Mapping[str, int] = {"": 4, "cpu": 8, "float": 2, "irq": 2, "io": 16}
+    slow = tuple(WORKLOADS)
+    note = "its recorder is in another process, which compresses on another core and is not counted"
 
     def __init__(self, directory: Path) -> None:
         self.kind = self.level
         super().__init__(directory)
+
+    def close(self) -> None:
+        self.session.leave()                    # which ends the process that writes
 
     def find(self) -> None:
         from emu.trace import layout
@@ -194,17 +198,16 @@ class TracedBlocks(Traced):
 
 class TracedInsns(Traced):
     name, what, level = "emu, traced: insns", "the bare guest, each instruction recorded", "insns"
-    shares = {"": 16}
+    shares = {"": 4, "cpu": 16, "memory": 8, "io": 16}
 
 
 class TracedMemory(Traced):
     name, what, level = "emu, traced: memory", "the bare guest, each access to memory recorded", "memory"
-    shares = {"": 32}
+    shares = {"": 256, "cpu": 1024, "calls": 512, "memory": 32, "float": 4, "syscall": 16, "irq": 128}
 
 
 class LinuxGuest(Ours):
     name, what, kind = "emu, Linux guest", "our machine; the same static program inside Debian", "linux"
-    lacks: Mapping[str, str] = {}
     slow = ("spawn",)
     note = ("started once for all its work: its own start is spawn; its io is to files in the guest's memory: the kernel's "
             "initial RAM disk has no driver for a disk")
@@ -230,8 +233,9 @@ class LinuxGuest(Ours):
 
 class Hooked(Ours):
     name, what, kind = "Unicorn, Python hook", "one Python call for each instruction, as scripting tools do it", "hooked"
-    shares = {"": 1024, "memory": 128}
-    lacks = {**NO_FILES, "irq": "it has no timer"}
+    shares = {"": 1024, "cpu": 2048, "memory": 128}
+    lacks = {"irq": "no such thing: the library alone has neither a timer nor an interrupt controller"}
+    note = "syscall, io: answered by a Python hook, from the host"
 
     def command(self) -> list[str]:
         return [sys.executable, "-m", "emu.cost.hooked", str(self.directory)]
@@ -240,31 +244,34 @@ class Hooked(Ours):
 class Qemu(Form):
     name, what = "QEMU TCG", "QEMU's translator; the bare guest"
     options: tuple[str, ...] = ()
-    shares = {"": 1}
-    lacks = NO_FILES
+    shares: Mapping[str, int] = {"": 1, "io": 4}
+    note = Bare.DISK
 
     def find(self) -> None:
         self.path = need("qemu-system-x86_64", "qemu-system-x86")
+        with (self.directory / "scratch.img").open("wb") as file:
+            file.truncate(programs.DISK)
 
-    def command(self) -> list[str]:
+    def command(self, disk: bool = False) -> list[str]:
         """All but the kernel."""
+        drive = ["-drive", f"file={self.directory / 'scratch.img'},format=raw,if=ide"] if disk else []
         return [self.path, "-accel", "tcg", *self.options, "-m", "128", "-display", "none", "-nodefaults", "-no-reboot",
-                "-debugcon", "stdio"]
+                "-debugcon", "stdio", *drive]
 
     def run(self, workload: Workload, rounds: int) -> Sample:
         kernel = self.directory / "kernel"
         kernel.write_bytes(programs.kernel(workload.number, rounds))
-        return once([*self.command(), "-kernel", str(kernel)], LIMIT, stays=True)
+        return once([*self.command(workload.name == "io"), "-kernel", str(kernel)], LIMIT, stays=True)
 
 
 class QemuIcount(Qemu):
     name, what, options = "QEMU -icount", "the same, with instructions counted as time", ("-icount", "shift=0,sleep=off")
-    shares = {"": 4}
+    shares = {"": 4, "io": 8}
 
 
 class CPython(Language):
     name, what = "CPython", "an interpreter of byte code"
-    shares = {"": 64, "cpu": 256, "irq": 64, "memory": 16, "syscall": 4, "io": 4}
+    shares = {"": 16, "cpu": 128, "irq": 64, "float": 4, "syscall": 2, "io": 2}
     note = ("no warm-up: nothing is compiled while it runs; irq: a signal of setitimer(2), whose handler the "
             "interpreter calls between two of its instructions")
 
@@ -275,7 +282,6 @@ class CPython(Language):
 class Kvm(Form):
     name, what = "KVM", "the bare guest on the host's own hypervisor; a runner in Python"
     shares: Mapping[str, int] = {"": 1}
-    lacks = {**NO_FILES, "irq": "its runner has no timer"}
     exit_seconds = 0.0
     PROBE = 10.0                                # s: what answers no later than this is used
 
@@ -292,9 +298,11 @@ class Kvm(Form):
             why = lines[-1] if lines else f"/dev/kvm: the probe ended with {said.returncode}"
             raise Missing(why + "; root, or the group kvm, would provide it" * ("Permission" in why))
         self.exit_seconds = int(said.stdout) / 1e9
-        self.note = f"an exit and back, served in Python, takes {self.exit_seconds * 1e6:.1f} us"
+        self.note = (f"an exit and back, served in Python, takes {self.exit_seconds * 1e6:.1f} us; io: to the runner's "
+                     "file, an exit for each 4 KiB; irq: by the host kernel's PIT and PIC")
         if not hardware():
-            self.shares = {"": 8, "syscall": 256}
+            self.shares = {"": 8, "syscall": 256, "io": 4}
+            self.lacks = {"irq": "an emulated KVM ends with a triple fault where an interrupt comes to ring 3"}
             self.note += ("; this host's KVM is emulated (no vmx or svm in /proc/cpuinfo): exits and system calls are slow, "
                           "and not those of a processor")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
-import shutil
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +20,9 @@ from emu.boards.board import MIB, Board
 from emu.boards.pc import PC
 from emu.boards.tiny import Tiny
 from emu.cost import programs
+from emu.cost.workloads import WORKLOADS
 from emu.host import fetch
+from emu.host.disk import open_image
 from emu.host.recipes import initrd
 from emu.loaders import BadImage
 from emu.machine import End
@@ -77,37 +79,69 @@ def answer(marks: Marks, start: tuple[int, int]) -> None:
     sys.stdout.flush()
 
 
-def bare(number: int, rounds: int, level: str, directory: Path) -> None:
-    """One run of a machine of its own, traced if there is a level."""
-    settle()
-    start = time.process_time_ns(), time.monotonic_ns()
-    kernel = directory / f"kernel-{level}"
-    kernel.write_bytes(programs.kernel(number, rounds))
-    marks = Marks()
-    with Tiny(MEMORY, debug=marks) as machine:
+class Bare:
+    """The machine of the bare guest, or the two: `io` needs a disk; traced if `level` is one of a trace's.
+
+    A machine stays between runs, and so does its recording, which is thrown away: each run starts with a reset.
+    """
+
+    def __init__(self, level: str, directory: Path) -> None:
+        self.level, self.directory = level, directory
+        self.marks = Marks()
+        self.machines: dict[bool, Board] = {}
+        self.recordings: list[Any] = []
+        self.last: dict[bool, int] = {}             # the workload that a machine had before
+
+    def machine(self, disk: bool) -> Board:
+        if disk not in self.machines:
+            self.machines[disk] = made = board(disk, self.directory, lambda data: self.marks(data))
+            if self.level != "bare":
+                from emu.trace.recording import Recording
+                recording = Recording(made, self.directory / f"trace-{os.getpid()}-{disk:d}", self.level)
+                made.poll = recording.poll
+                self.recordings.append(recording)
+        return self.machines[disk]
+
+    def run(self, number: int, rounds: int) -> None:
+        settle()
+        start = time.process_time_ns(), time.monotonic_ns()
+        disk = number == WORKLOADS["io"].number
+        machine = self.machine(disk)
+        if disk in self.last:                       # its memory is as it was at first
+            words = self.last[disk] == WORKLOADS["memory"].number
+            machine.write(programs.DATA, bytes((programs.DATA_END if words else programs.WORDS) - programs.DATA))
+        self.last[disk] = number
+        marks = self.marks = Marks(lambda: exits(machine))
+        kernel = self.directory / "kernel"
+        kernel.write_bytes(programs.kernel(number, rounds))
         machine.load(kernel)
-        marks.exits = lambda: exits(machine)
-        if level == "bare":
-            end = machine.run_until(seconds=LIMIT)
-        else:
-            end = traced(machine, level, directory / "trace")
+        machine.reset()
+        end = machine.run_until(seconds=LIMIT)
         if end is not End.HALTED:
             raise ValueError(f"the guest ended with {end}, not halted")
-    answer(marks, start)
+        answer(marks, start)
+
+    def close(self) -> None:
+        for recording in self.recordings:
+            recording.stop()
+        for machine in self.machines.values():
+            machine.close()
 
 
-def traced(machine: Board, level: str, path: Path) -> End:
-    """Run to the end, recorded; the recording is thrown away."""
-    from emu.trace.recording import Recording
-    from emu.trace.window import Window
-    shutil.rmtree(path, ignore_errors=True)
-    recording = Recording(machine, str(path), level, Window(), None)
-    machine.poll = recording.poll
-    try:
-        return machine.run_until(seconds=LIMIT)
-    finally:
-        recording.stop(True)
-        shutil.rmtree(path, ignore_errors=True)
+def board(disk: bool, directory: Path, debug: Callable[[bytes], None]) -> Board:
+    """A board for the bare guest."""
+    if not disk:
+        return Tiny(MEMORY, debug=debug)
+    path = scratch(directory)
+    return PC(MEMORY, debug=debug, disks=(open_image(str(path), write=True),))
+
+
+def scratch(directory: Path) -> Path:
+    """A disk of zeros."""
+    path = directory / "scratch.img"
+    with path.open("wb") as file:
+        file.truncate(programs.DISK)
+    return path
 
 
 class Linux:
@@ -172,7 +206,7 @@ def ledger(kind: str, number: int, rounds: int, directory: Path) -> dict[str, An
         else:
             kernel = directory / "kernel"
             kernel.write_bytes(programs.kernel(number, rounds))
-            machine = stack.enter_context(Tiny(MEMORY, debug=marks))
+            machine = stack.enter_context(board(number == WORKLOADS["io"].number, directory, marks))
             machine.load(kernel)
         machine.run_until(when=lambda: bool(marks.times), seconds=LIMIT)
         with Ledger(machine) as book:
@@ -189,6 +223,7 @@ def main() -> None:
         print(json.dumps(ledger(sys.argv[3], int(sys.argv[4]), int(sys.argv[5]), directory)))
         return
     linux = Linux(directory)
+    bare = Bare(kind, directory)
     if kind == "show":
         print(linux.show(sys.argv[3:]))
         return
@@ -197,7 +232,8 @@ def main() -> None:
         if kind == "linux":
             linux.run(number, rounds)
         else:
-            bare(number, rounds, kind, directory)
+            bare.run(number, rounds)
+    bare.close()
 
 
 if __name__ == "__main__":

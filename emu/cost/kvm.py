@@ -1,29 +1,35 @@
 """The bare guest on /dev/kvm, by ioctl and mmap: `python -m emu.cost.kvm WORKLOAD ROUNDS`, or `probe`.
 
 Source: Linux, Documentation/virt/kvm/api.rst; structures of include/uapi/linux/kvm.h and arch/x86/include/uapi/asm/kvm.h.
-The guest starts in long mode, with the page tables that kernel.asm would make; its exits (marks at port E9h, HLT at the
-end) are answered here.  Marks as portable.py writes them; `probe` prints the cost of one exit in ns.
-Not modelled: interrupts, devices.
+The guest starts in long mode, with the page tables that kernel.asm would make; its exits (marks at port E9h, commands to its
+disk at 510h, HLT at the end) are answered here; for `irq` the host's kernel has a PIC and a PIT.  Marks as portable.py
+writes them; `probe` prints the cost of one exit in ns.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import mmap
 import os
 import struct
 import sys
+import tempfile
 import time
 
 from emu.cost import programs
+from emu.cost.workloads import WORKLOADS
 
 MEMORY = 128 << 20
 CREATE_VM, CREATE_VCPU, RUN, VCPU_MMAP_SIZE, SET_TSS = 0xAE01, 0xAE41, 0xAE80, 0xAE04, 0xAE47
+CREATE_IRQCHIP, CREATE_PIT2 = 0xAE60, 0x4040AE77
 GET_SUPPORTED_CPUID, SET_CPUID2, SET_MEMORY = 0xC008AE05, 0x4008AE90, 0x4020AE46
 SET_REGS, GET_SREGS, SET_SREGS = 0x4090AE82, 0x8138AE83, 0x4138AE84
 EXIT_IO, EXIT_HLT, EXIT_SHUTDOWN, EXIT_FAIL, EXIT_INTERNAL = 2, 5, 8, 9, 17
 NAMES = {EXIT_SHUTDOWN: "triple fault", EXIT_FAIL: "entry failed", EXIT_INTERNAL: "KVM internal error"}
+RUNNER, PRD, POSITION, PIECE = 0x510, 0x3FD400, 0x3FF040, 4096       # as disk.asm has it
+WRITE_DMA, FLUSH_CACHE = 0xCA, 0xE7
 CR0, CR4, EFER = 0x80000033, 0x620, 0x501       # PG NE ET MP PE; PAE OSFXSR OSXMMEXCPT; LMA LME SCE
 
 
@@ -37,15 +43,18 @@ def tables() -> bytes:
 
 
 class VM:
-    """One processor and its memory."""
+    """One processor and its memory, with a timer if there are to be interrupts."""
 
-    def __init__(self) -> None:
+    def __init__(self, timer: bool = False) -> None:
         self.kvm = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)
         self.vm = fcntl.ioctl(self.kvm, CREATE_VM, 0)
         self.memory = mmap.mmap(-1, MEMORY, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.base = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
         fcntl.ioctl(self.vm, SET_TSS, 0x7FFBD000)
         fcntl.ioctl(self.vm, SET_MEMORY, struct.pack("<IIQQQ", 0, 0, 0, MEMORY, self.base))
+        if timer:
+            fcntl.ioctl(self.vm, CREATE_IRQCHIP, 0)
+            fcntl.ioctl(self.vm, CREATE_PIT2, bytes(64))
         self.cpu = fcntl.ioctl(self.vm, CREATE_VCPU, 0)
         self.run_ = mmap.mmap(self.cpu, fcntl.ioctl(self.kvm, VCPU_MMAP_SIZE, 0))
         ids = bytearray(struct.pack("<II", 100, 0) + bytes(100 * 40))
@@ -64,7 +73,7 @@ class VM:
         sregs[0:24] = code
         for n in range(1, 6):
             sregs[24 * n:24 * n + 24] = data
-        struct.pack_into("<QH", sregs, 8 * 24, programs.GDT, 39)
+        struct.pack_into("<QH", sregs, 8 * 24, programs.GDT, 55)
         cr = 8 * 24 + 2 * 16                                                             # after eight segments, two tables
         struct.pack_into("<4Q", sregs, cr, CR0, 0, programs.TABLES, CR4)
         struct.pack_into("<Q", sregs, cr + 40, EFER)
@@ -89,7 +98,12 @@ class VM:
 
 def run(number: int, rounds: int) -> None:
     """One workload.  The kernel goes back to its program by IRETQ: an emulated KVM refuses its SYSRET."""
-    vm = VM()
+    with tempfile.TemporaryFile() as disk:
+        _run(number, rounds, disk.fileno())
+
+
+def _run(number: int, rounds: int, disk: int) -> None:
+    vm = VM(timer=number == WORKLOADS["irq"].number)
     vm.start(programs.kernel(number, rounds, by_iret=True), programs.ENTRY64)
     times: list[tuple[int, int]] = []
     exits = 0
@@ -107,10 +121,25 @@ def run(number: int, rounds: int) -> None:
                 exits += sum(vm.exits.values())
         elif port == 0xE9 and data == b"\3":
             break
+        elif port == RUNNER:
+            served(vm, disk, data[0])
         elif port == 0xE9:
             text += "%x" % (data[0] - ord("a"))
     (cpu, wall), (cpu_end, wall_end) = times
     os.write(1, b"\2%d %d %d %d\3" % (int(text[:16], 16), cpu_end - cpu, wall_end - wall, exits))
+
+
+def served(vm: VM, disk: int, command: int) -> None:
+    """One command to the disk of disk.asm.  Raises OSError."""
+    address, = struct.unpack_from("<I", vm.memory, PRD)
+    at = struct.unpack_from("<I", vm.memory, POSITION)[0] * 512
+    if command == FLUSH_CACHE:
+        os.fsync(disk)
+    elif command == WRITE_DMA:
+        if os.pwrite(disk, memoryview(vm.memory)[address:address + PIECE], at) != PIECE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    else:
+        os.preadv(disk, [memoryview(vm.memory)[address:address + PIECE]], at)
 
 
 def probe(exits: int = 200) -> None:

@@ -15,7 +15,7 @@ class Java(Language):
     name, what = "JVM -Xint", "Java byte code, interpreted"
     options: tuple[str, ...] = ("-Xint",)
     path = "java"
-    shares = {"": 64, "cpu": 128, "memory": 16, "float": 4, "syscall": 4, "io": 4}
+    shares = {"": 16, "cpu": 32, "memory": 8, "float": 2, "syscall": 4, "io": 4}
     worth = {"syscall": 2}
     note = CALLS = ("syscall: Java has none that is trivial; what counts as two is RandomAccessFile's seek and "
                     "getFilePointer, an lseek(2) each; irq: a thread of a ScheduledThreadPoolExecutor, beside the work, not "
@@ -42,7 +42,7 @@ class Ruby(Language):
     name, what = "Ruby YARV", "Ruby's interpreter of byte code"
     options: tuple[str, ...] = ("--disable-gems",)
     path = "ruby"
-    shares = {"": 64, "cpu": 128, "memory": 32, "float": 16, "syscall": 4, "io": 4}
+    shares = {"": 32, "cpu": 64, "calls": 8, "float": 4, "syscall": 2, "io": 2}
     note = IRQ = "irq: a signal of setitimer(2), which Ruby's library has not: by Fiddle"
 
     def find(self) -> None:

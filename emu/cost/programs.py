@@ -12,7 +12,9 @@ from pathlib import Path
 from emu.assembler import assemble_file
 
 HERE = Path(__file__).parent
-CODE, DATA, DATA_END = 0x400000, 0x600000, 0x800000 + (64 << 20) + (2 << 20)
+CODE, DATA, WORDS = 0x400000, 0x600000, 0x800000             # as program.asm has it
+DATA_END = WORDS + (64 << 20) + (2 << 20)
+DISK = 65 << 20                # bytes of the disk that `io` needs
 KERNEL, ARGUMENTS, ENTRY64, TABLES, GDT = 0x3FE000, 0x3FE600, 0x3FE200, 0x3F0000, 0x3FE440       # as kernel.asm has it
 
 

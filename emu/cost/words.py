@@ -22,7 +22,7 @@ FAMILIES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
      "A whole PC in software: processor, interrupt controller, timer, disks. Each piece of the guest's machine code is "
      "<i>translated</i> to the host's once, and then run again and again; a translation has several instructions for one, "
      "since memory must be found by the guest's page tables and virtual time is counted. <b>bare guest</b>: the program "
-     "above a kernel of 200 instructions. <b>Linux guest</b>: the same program inside Debian.",
+     "above a kernel of 300 instructions. <b>Linux guest</b>: the same program inside Debian.",
      ("program", "guest's kernel", "[PC]", "translator (Unicorn) and chips in Python", "host's kernel", "processor"),
      ("emu, bare guest", "emu, Linux guest")),
     ("Our machine, watched",

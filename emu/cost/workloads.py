@@ -26,13 +26,13 @@ class Workload:
 
 WORKLOADS = {w.name: w for w in (
     Workload("spawn", 5, 1, "start, do nothing, end", "one start and end"),
-    Workload("cpu", 0, 4096, "CRC-32 by table, and a sieve", "CRC-32 of 16 KiB and the primes below 16,384"),
+    Workload("cpu", 0, 2048, "CRC-32 by table, and a sieve", "CRC-32 of 16 KiB and the primes below 16,384"),
     Workload("calls", 1, 4096, "recursive and indirect calls", "fibonacci(16), and 987 calls by a table of four functions"),
     Workload("memory", 2, 128, "copy and random access, 64 MiB", "512 KiB written and copied, 4,096 random words changed"),
     Workload("float", 3, 4096, "square root, division, addition", "1,024 steps in double precision"),
     Workload("syscall", 4, 1024, "a million trivial system calls", "1,000 umask"),
     Workload("io", 7, 16384, "64 MiB written in pieces of 4 KiB, flushed, read back", "4 KiB written and read"),
-    Workload("irq", 8, 4096, "timer interrupts at 1 kHz under load", "CRC-32 of 16 KiB"),
+    Workload("irq", 8, 2048, "timer interrupts at 1 kHz under load", "CRC-32 of 16 KiB"),
 )}
 
 
