@@ -9,24 +9,7 @@ import pytest
 
 from emu.boards.pc import PC
 from tests.boards.floppyguest import BUFFER, Script
-
-
-class Medium:
-    """A diskette in memory."""
-
-    readonly = False
-
-    def __init__(self, data):
-        self.data, self.size = bytearray(data), len(data)
-
-    def read(self, offset, length):
-        return bytes(self.data[offset:offset + length])
-
-    def write(self, offset, data):
-        self.data[offset:offset + len(data)] = data
-
-    def flush(self):
-        pass
+from tests.chips.drives import Medium
 
 
 def here(script, path, media):

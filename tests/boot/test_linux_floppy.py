@@ -9,8 +9,9 @@ import pytest
 
 from emu.boards.pc import PC
 from emu.host.recipes import initrd
-from tests.boards.test_floppy import DISKETTE, Medium
+from tests.boards.test_floppy import DISKETTE
 from tests.boot import APT, fetched
+from tests.chips.drives import Medium
 
 pytestmark = [pytest.mark.boot, APT]
 INIT = b"""\

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from typing import Any
 
 from emu.bus import Bus
@@ -54,3 +56,17 @@ class Bench:
             self.now = max(self.now, due)
             self.clock.ring(self.now)
         self.now = end
+
+
+def goes_on_alike(one: Bench, two: Bench, stir: Callable[[Any, random.Random, int], None], rng: random.Random,
+                  length: int) -> None:
+    """What is restored from a state that `length` stirs have made goes on as what was saved does."""
+    stir(one, rng, length)
+    two.now = one.now
+    two.chip.restore(one.chip.save())
+    assert two.chip.save() == one.chip.save()
+    state = rng.getstate()
+    stir(one, rng, 50)
+    rng.setstate(state)
+    stir(two, rng, 50)
+    assert two.chip.save() == one.chip.save()

@@ -13,8 +13,26 @@ HOB, SRST, NIEN = 0x80, 0x04, 0x02
 SECOND = 10**9
 
 
+class Medium:
+    """What is on a medium, in memory."""
+
+    readonly = False
+
+    def __init__(self, data):
+        self.data, self.size = bytearray(data), len(data)
+
+    def read(self, offset, length):
+        return bytes(self.data[offset:offset + length])
+
+    def write(self, offset, data):
+        self.data[offset:offset + len(data)] = data
+
+    def flush(self):
+        pass
+
+
 class Memory:
-    """A medium in memory; `bad` are the 512-byte sectors that fail, `log` is what was done: r, w (offset, length), f."""
+    """A medium of sectors that show their number; `bad`: those that fail; `log`: what was done, r, w (offset, length), f."""
 
     def __init__(self, size, readonly=False):
         self.data = bytearray(size)

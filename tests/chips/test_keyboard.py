@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from emu.chips.keyboard import Keyboard
 from emu.chips.scancodes import NAMES
-from tests.chips.bench import Bench
+from tests.chips.bench import Bench, goes_on_alike
 
 MS = 1_000_000
 
@@ -419,16 +419,7 @@ def test_no_order_of_bytes_and_keys_raises(k):
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**32), st.integers(0, 100))
 def test_a_restored_keyboard_goes_on_as_the_saved_one_does(seed, length):
-    one, two, rng = Cable(), Cable(), random.Random(seed)
-    stir(one, rng, length)
-    two.now = one.now
-    two.chip.restore(one.chip.save())
-    assert two.chip.save() == one.chip.save()
-    state = rng.getstate()
-    stir(one, rng, 50)
-    rng.setstate(state)
-    stir(two, rng, 50)
-    assert two.chip.save() == one.chip.save()
+    goes_on_alike(Cable(), Cable(), stir, random.Random(seed), length)
 
 
 def test_a_reset_keyboard_equals_a_fresh_one(k):

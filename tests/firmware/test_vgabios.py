@@ -12,7 +12,7 @@ from unicorn import x86_const
 
 from emu.boards.pc import PC
 from emu.firmware import build
-from tests.boards.test_floppy import Medium
+from tests.chips.drives import Medium
 from tests.firmware import int10stories
 from tests.firmware.int10guest import BUFFER, Script, words
 

@@ -7,11 +7,13 @@ Sources: pread(2), pwrite(2), fdatasync(2), fcntl(2) "Open file description lock
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import stat
 import struct
+from collections.abc import Iterator
 
 _USED, _REFUSED = 100, 200
 _READ, _WRITE, _RESIZE = 0, 1, 3
@@ -30,6 +32,19 @@ class ImageError(ValueError):
 def printable(text: str) -> str:
     """`text` with what a terminal would obey, and what is no character, written out: an image's names come from anywhere."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+@contextlib.contextmanager
+def becoming(file: File, path: str) -> Iterator[None]:
+    """While an image is made of `file`: what goes wrong closes it, and an OSError is an ImageError about `path`."""
+    try:
+        yield
+    except OSError as error:
+        file.close()
+        raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except BaseException:
+        file.close()
+        raise
 
 
 class File:

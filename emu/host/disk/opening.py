@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from emu.host.disk import vdi, vhd, vhdx, vmdk
-from emu.host.disk.file import File, ImageError
+from emu.host.disk.file import File, ImageError, becoming
 from emu.host.disk.medium import Image, Raw
 from emu.host.disk.qcow2 import header as qcow2_header
 from emu.host.disk.qcow2.create import create
@@ -99,7 +99,7 @@ def open_readonly(path: str | os.PathLike[str], kind: str | None = None) -> Imag
 def _chain(path: str, kind: str | None, write: bool, above: list[os.stat_result]) -> Image:
     """An image with all that is below it; `above` are the files that lead here."""
     file = _file(path, write)
-    try:
+    with becoming(file, path):
         here = os.fstat(file.fd)
         if any(os.path.samestat(here, other) for other in above):
             raise ImageError(f"{path}: the image lies below itself")
@@ -110,12 +110,6 @@ def _chain(path: str, kind: str | None, write: bool, above: list[os.stat_result]
             raise ImageError(f"{path}: a {found} image can only be read; leave out --write, or make a qcow2 image of it "
                              "with qemu-img convert")
         return _opened(file, found, kind is None, [*above, here])
-    except OSError as error:
-        file.close()
-        raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except BaseException:
-        file.close()
-        raise
 
 
 def _file(path: str, write: bool) -> File:
@@ -159,7 +153,7 @@ def _overlaid(path: str, overlay: str, kind: str | None) -> Image:
             create(overlay, base.size, backing=os.path.basename(real) if beside else real,
                    backing_format=_QEMUS.get(base.format, base.format))
     file = _file(overlay, True)
-    try:
+    with becoming(file, overlay):
         found = probe(file)
         if found != "qcow2":
             raise ImageError(f"{overlay}: not an overlay but a {found} image; name a new file, or a qcow2 image over {path}")
@@ -170,12 +164,6 @@ def _overlaid(path: str, overlay: str, kind: str | None) -> Image:
         if kind is not None and _backing_kind(overlay, header.backing_format) not in (None, kind):
             raise ImageError(f"{overlay}: an overlay of a {header.backing_format} image, and {path} is to be {kind}")
         return _opened(file, "qcow2", False, [os.fstat(file.fd)])
-    except OSError as error:
-        file.close()
-        raise ImageError(f"{overlay}: cannot be read: {error.strerror or error}") from None
-    except BaseException:
-        file.close()
-        raise
 
 
 def _same(one: str, other: str) -> bool:

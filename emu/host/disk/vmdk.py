@@ -13,7 +13,7 @@ import struct
 import zlib
 from bisect import bisect_right
 
-from emu.host.disk.file import File, ImageError
+from emu.host.disk.file import File, ImageError, becoming
 from emu.host.disk.mapped import Map, Mapped
 from emu.host.disk.medium import Image
 
@@ -224,7 +224,7 @@ def _extent(path: str, line: str) -> Image:
     if os.path.dirname(where) != directory:
         raise ImageError(f"{path}: its extent {name} lies outside of its own directory; move it there if you trust it")
     file = File(where)
-    try:
+    with becoming(file, where):
         if kind != "SPARSE":
             return FlatExtent(file, int(match[5] or 0) * 512, size)
         if not file.start(4).startswith(SPARSE):
@@ -234,9 +234,3 @@ def _extent(path: str, line: str) -> Image:
             raise ImageError(f"{where}: an extent of {extent.size} bytes, and {path} says {size}")
         extent.size = size
         return extent
-    except OSError as error:
-        file.close()
-        raise ImageError(f"{where}: cannot be read: {error.strerror or error}") from None
-    except BaseException:
-        file.close()
-        raise
