@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from emu.cpu.unicorn import code
 from emu.cpu.unicorn.engine import UnicornEngine
 from tests.cpu.guest import PM32, RAM, Guest
 from tests.cpu.shown import prepared
-
-
-@pytest.fixture(scope="session", autouse=True)
-def keeper() -> Iterator[None]:
-    """One engine that stays open, and thunks that are assembled once: without them most of the time would go there."""
-    engine = UnicornEngine(1 << 20)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(code, "assemble_plain", functools.cache(code.assemble_plain))
-        yield
-    engine.close()
 
 
 @pytest.fixture

@@ -59,14 +59,19 @@ def test_random_guests(mode):
             ends.append((end, guest.engine.save(), bytes(guest.ram)))
             for name in "shutdown", "halted", "timeout", "loop":
                 look(guest, name)
+            guest.engine.close()
         assert ends[0] == ends[1]
 
 
 def test_every_vector_and_error_code_with_random_state():
     rng = random.Random(5)
+    guest = None
     for i in range(600):
         mode = rng.choice(MODES)
-        guest = random_guest(rng, mode) if i % 25 == 0 else guest       # noqa: F821
+        if i % 25 == 0:
+            if guest:
+                guest.engine.close()
+            guest = random_guest(rng, mode)
         guest.poke(CODE, rng.randbytes(15))
         guest.r.cr2 = values(rng)
         then = state.now(SimpleNamespace(registers=guest.r, engine=guest.engine, now=0))

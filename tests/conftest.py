@@ -1,8 +1,9 @@
-"""An engine that stays open, and thunks that are assembled once: without them most of the time would go there."""
+"""What would take most of the time, were each test to do it for itself."""
 
 from __future__ import annotations
 
 import functools
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -11,8 +12,13 @@ from emu.cpu.unicorn import code
 from emu.cpu.unicorn.engine import UnicornEngine
 
 
+def pytest_collection_finish() -> None:
+    gc.freeze()                         # thousands of tests that stay: the collector need not look at them again
+
+
 @pytest.fixture(scope="session", autouse=True)
 def keeper() -> Iterator[None]:
+    """One engine that stays open, so that the others have their places, and thunks that are assembled once for each place."""
     engine = UnicornEngine(1 << 20, fast="all")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(code, "assemble_plain", functools.cache(code.assemble_plain))
