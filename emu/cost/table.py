@@ -24,11 +24,11 @@ def seconds(value: float) -> str:
 
 
 def ratio(record: Mapping[str, Any], form: Mapping[str, Any], workload: str, what: str = "cpu") -> float | None:
-    """Of a form's median to the process's; None if either is not there.  Start and end are wall time, all else CPU time."""
+    """Of a form's median to the process's; None if either is not there, or 0.  Spawn is wall time, all else CPU time."""
     what = "wall" if workload == "spawn" else what
     native: Mapping[str, Any] = next((f for f in record["forms"] if f["name"] == NATIVE), {})
     mine, base = (f.get("cells", {}).get(workload, {}).get(what) for f in (form, native))
-    return mine["median"] / base["median"] if mine and base and base["median"] else None
+    return mine["median"] / base["median"] if mine and base and mine["median"] > 0 and base["median"] > 0 else None
 
 
 def doubt(record: Mapping[str, Any], form: Mapping[str, Any], workload: str) -> float | None:

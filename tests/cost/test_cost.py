@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,24 @@ def test_what_fails_is_shown_with_its_error_and_the_rest_runs():
     shown = table.table(record)
     assert "missing: absent: apt-get install absent" in shown
     assert shown.count("failed: ") == 3
+
+
+def test_a_run_whose_beginning_was_not_seen_is_run_again(tmp_path):
+    class Late(Native):
+        late = 1
+
+        def run(self, workload, rounds):
+            sample = super().run(workload, rounds)
+            self.late -= 1
+            return replace(sample, cpu=0.0) if self.late >= 0 else sample
+
+    form = Late(tmp_path)
+    cell = measure.Cell(form, WORKLOADS["calls"])
+    cell.run()
+    assert cell.state == "ok" and cell.samples[0].cpu > 0
+    form.late = measure.TRIES
+    cell.run()
+    assert cell.state == "failed" and "too busy" in cell.why
 
 
 class FullDisk(forms.Namespaces):

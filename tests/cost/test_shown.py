@@ -115,6 +115,8 @@ def test_what_is_missing_or_failed_is_in_the_picture_and_on_the_page(record):
     forms["KVM"]["cells"]["cpu"] = {"state": "failed", "why": "killed by SIGKILL", "rounds": 1, "whole": 1}
     picture = plot.draw(record, "svg").decode()
     assert "<!-- missing -->" in picture and "<!-- failed -->" in picture
+    forms["CPython"]["cells"]["cpu"]["cpu"] |= {"median": 0.0, "low": 0.0}        # neither drawn nor a divisor
+    assert table.ratio(record, forms["CPython"], "cpu") is None and plot.draw(record, "svg")
     text = page.page(record)
     assert "apt-get install runc" in text and "failed <b>cpu</b> in KVM: killed by SIGKILL" in text
     assert "missing: runc: runc is not here" in table.table(record)
