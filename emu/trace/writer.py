@@ -159,10 +159,11 @@ class Writer:
         for at in range(0, len(numbers), CHUNK):
             part = slice(at, at + CHUNK)
             addresses = code.expand(numbers[part], lengths[part])
-            columns = {"position": np.repeat(places[part].astype(np.uint64), lengths[part]), "address": addresses}
-            if self.kept.by_block:
+            columns = {"address": addresses}
+            if self.kept.by_block:                      # else the blocks tell: positions take 25 times the room
                 inside = self.kept.inside(addresses)
-                columns = {name: column[inside] for name, column in columns.items()}
+                columns = {"position": np.repeat(places[part].astype(np.uint64), lengths[part])[inside],
+                           "address": addresses[inside]}
             done.append(pl.DataFrame(columns))
             if sum(map(len, done)) >= INSTRUCTIONS or at + CHUNK >= len(numbers):
                 if any(map(len, done)):

@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -267,8 +268,8 @@ def test_levels_that_hold_the_same_blocks_are_compared(tmp_path, capfd):
         assert emu(capfd, "diff", a, brief(tmp_path / name, **other)).startswith("the same: ")
 
 
-def test_each_row_of_the_instruction_level_tells_its_block(tmp_path):
-    trace = Trace(brief(tmp_path / "a", "insns"))
+def test_rows_of_the_instruction_level_tell_their_block_where_others_were_left_out(tmp_path):
+    trace = Trace(brief(tmp_path / "a", "insns", Window(cpl=0)))
     rows = trace.rows("insns")
-    lengths = [length for _, _, row in trace.runs() for length in row.tolist()]
-    assert rows["position"].to_list() == [position for position, length in enumerate(lengths) for _ in range(length)]
+    assert rows["position"].to_list() == [position for positions, _, lengths in trace.runs()
+                                          for position in np.repeat(positions, lengths).tolist()]
