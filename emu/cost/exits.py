@@ -62,7 +62,9 @@ def _native(form: Form, workload: Workload, native: Sample | None) -> float:
 def _ours(form: Ours, workload: Workload) -> Exits:
     """By emu's ledger, in a run of its own."""
     rounds = form.rounds(workload)
-    facts = told([sys.executable, "-m", "emu.cost.guest", "ledger", str(form.directory), form.kind, str(workload.number),
+    own = form.directory / "ledger"                     # the form's machine has a disk in its directory
+    own.mkdir(exist_ok=True)
+    facts = told([sys.executable, "-m", "emu.cost.guest", "ledger", str(own), form.kind, str(workload.number),
                   str(rounds)], BOOT_LIMIT if isinstance(form, LinuxGuest) else LIMIT)
     unit = min(1.0, facts["cpu_ns"] / facts["host_ns"]) / 1e9       # the ledger's clock is on the wall; others share the host
     ways = [(f"{row['way']} {row['name']}", int(row["count"]), row["ns"] * unit) for row in facts["rows"] if row["count"]]
@@ -98,14 +100,15 @@ def _qemu(form: Qemu, workload: Workload) -> Exits:
 
 def _logged(form: Qemu, workload: Workload, rounds: int) -> list[tuple[str, int, float]]:
     """The exits of a run of its own, from QEMU's log, less those of a run that has nothing to do: QEMU starts by its BIOS."""
-    before = _lines(form, WORKLOADS["spawn"], 1)
-    return [(name, max(count - before[name], 0), 0.0) for name, count in _lines(form, workload, rounds).items()]
+    disk = workload.name == "io"                        # its BIOS looks at a disk, too
+    before = _lines(form, WORKLOADS["spawn"], 1, disk)
+    return [(name, max(count - before[name], 0), 0.0) for name, count in _lines(form, workload, rounds, disk).items()]
 
 
-def _lines(form: Qemu, workload: Workload, rounds: int) -> dict[str, int]:
+def _lines(form: Qemu, workload: Workload, rounds: int, disk: bool) -> dict[str, int]:
     path = form.directory / "log"
     form.directory.joinpath("kernel").write_bytes(programs.kernel(workload.number, rounds))
-    once([*form.command(workload.name == "io"), "-D", str(path), "-d",
+    once([*form.command(disk), "-D", str(path), "-d",
           "int,trace:memory_region_ops_read,trace:memory_region_ops_write",
           "-kernel", str(form.directory / "kernel")], LIMIT, stays=True)
     found = {"access to a device register": 0, "interrupt": 0}

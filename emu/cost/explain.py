@@ -88,6 +88,8 @@ def _one(form: Form, workload: Workload, loop: Loop, native: Sample | None) -> t
     made: dict[str, Any] = {"step": cpu / cell.rounds / loop.steps}
     if isinstance(form, kinds.Kvm) and not kinds.hardware():
         made["aside"] = "; but KVM is emulated here, and ring 0 interpreted"
+    if workload.name == "io" and isinstance(form, (kinds.Kvm, kinds.Hooked)):
+        made["aside"] = "; and here exits move pieces of 4 KiB, which the price does not hold"
     try:
         found = exits.exits(form, workload, sample, native)
     except FAILURES as error:

@@ -40,6 +40,14 @@ def test_a_system_call_of_a_bare_guest_is_no_exit(kind, tmp_path):
     assert out.count <= 60                                      # a byte each of what it says at its end
 
 
+def test_each_piece_that_goes_to_a_disk_is_exits(tmp_path):
+    for kind in (forms.Bare, forms.Qemu):
+        directory = tmp_path / kind.__name__
+        directory.mkdir()
+        _, out = found(kind, Workload("io", 7, 400, "", ""), directory)
+        assert out.count > 2 * out.rounds               # written and read back
+
+
 def test_qemu_s_exits_are_those_of_its_log(tmp_path):
     _, out = found(forms.Qemu, TICKS, tmp_path)
     ways = {name: count for name, count, _ in out.ways}
