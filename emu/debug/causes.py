@@ -51,8 +51,14 @@ def _overwritten(state: State, instruction: Instruction, image: Blocks, cause: C
         length = max(len(instruction.data), 4)
         loaded, now = data[physical - base:physical - base + length], state.read(physical, length)[:len(data)]
         stack = state.walk(state.stack).physical
-        if loaded == now or stack is None or not base - NEAR_STACK <= stack < base + len(data):
+        now = now[:len(loaded)]
+        if loaded == now:
             return None
+        if stack is None or not base - NEAR_STACK <= stack < base + len(data):
+            words = (f"the code at {state.code:#x} is not what was loaded: the bytes were {loaded.hex(' ')} and are "
+                     f"{now.hex(' ')} now: something has written over it")
+            return Cause("code-overwritten", words, [cause.words, *cause.steps], cause.walk,
+                         ("the code", state.code, length)) if cause.problem in ("bad-opcode", "no-code") else None
         words = (f"the code at {state.code:#x} is not what was loaded: the bytes were {loaded.hex(' ')} and are "
                  f"{now.hex(' ')} now; "
                  f"the stack pointer {state.stack:#x} lies {'in' if stack >= base else 'just below'} the same image: the "

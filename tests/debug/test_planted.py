@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from emu.assembler import assemble
 from emu.boards.tiny import Tiny
 from emu.debug.explain import explain
 from emu.debug.watch import Watcher
@@ -112,6 +113,26 @@ def test_the_interrupt_controllers_of_a_guest_that_waits():
 def test_a_handler_that_cannot_be_fetched_makes_its_own_fault():
     text = "\n".join(died("no_handler_code")[1].paragraphs())
     assert "that is the first instruction of its own handler" in text
+
+
+def test_code_that_was_written_over_is_told_where_the_stack_is_elsewhere():
+    with Tiny() as machine:
+        machine.load(assemble("""
+            mov ax, 0x2000; mov ss, ax; mov sp, 0x600; mov word ptr [0x18], fault; mov word ptr [0x1a], 0
+            mov word ptr [patched], 0xffff
+            jmp patched
+            .fill 40, 1, 0x90
+        patched:
+            nop; nop; nop; nop
+        fault:
+            cli; hlt""", 0x7C00, 16), name="program")
+        told = []
+        watcher = Watcher(machine, [6], told.append)
+        machine.run(1_000_000)
+        watcher.flush()
+    (explanation,) = told
+    assert explanation.facts["problem"] == "code-overwritten"
+    assert "is not what was loaded: the bytes were 90 90 90 90 fa f4 and are ff ff 90 90 fa f4 now" in explanation.summary
 
 
 # -- watching
