@@ -234,7 +234,7 @@ class LinuxGuest(Ours):
 class Hooked(Ours):
     name, what, kind = "Unicorn, Python hook", "one Python call for each instruction, as scripting tools do it", "hooked"
     shares = {"": 1024, "cpu": 2048, "memory": 128}
-    lacks = {"irq": "no such thing: the library alone has neither a timer nor an interrupt controller"}
+    lacks = {"irq": "no such thing: the library alone has no timer and no interrupt controller"}
     note = "syscall, io: answered by a Python hook, from the host"
 
     def command(self) -> list[str]:

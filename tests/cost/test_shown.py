@@ -159,7 +159,7 @@ def test_every_workload_has_its_loop_in_every_language(name, tmp_path):
 
 
 def test_a_record_has_an_explanation(record):
-    assert "file system" in explain.times(record, "io")["KVM"]["why"]
+    assert "no timer" in explain.times(record, "irq")["Unicorn, Python hook"]["why"]
     steps = explain.times(record, "syscall")
     assert steps["native"]["step"] > 1e-8
     assert steps[shape.OURS]["exits"] < 0.001
