@@ -302,7 +302,7 @@ class Kvm(Form):
                      "file, an exit for each 4 KiB; irq: by the host kernel's PIT and PIC")
         if not hardware():
             self.shares = {"": 8, "syscall": 256, "io": 4}
-            self.lacks = {"irq": "an emulated KVM ends with a triple fault where an interrupt comes to ring 3"}
+            self.lacks = {"irq": "ends with a triple fault here; whether by this emulated KVM or by our runner is not known"}
             self.note += ("; this host's KVM is emulated (no vmx or svm in /proc/cpuinfo): exits and system calls are slow, "
                           "and not those of a processor")
 
