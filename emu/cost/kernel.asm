@@ -4,7 +4,7 @@
 .org 0x3fe000
 .code32
 .macro leave_kernel
-.if BY_IRET                     # the frame lies below the user's stack: nothing interrupts here
+.if BY_IRET                     # the frame lies below the user's stack, and an interrupt's in ring 0 below that
     mov r9, rsp
     lea rsp, [r9 - 128]
     push 0x1b
@@ -22,7 +22,15 @@
 .set USER, 0x3fc000             # argc, argv
 .set TSS, 0x3fd800
 .set IDT, 0x3fd900
+.set PORTS, 0x3fdc00            # the I/O permission bitmap: zeros
 .set FLAGS, 0x10003
+.if BY_IRET                     # a KVM whose SYSCALL stays in ring 3: IRETQ cannot set IF there, OUT asks the bitmap
+.set START_FLAGS, 0x202         # so interrupts are on from the start; the PIC masks them
+.set MASKED, 0
+.else
+.set START_FLAGS, 2
+.set MASKED, 0x200
+.endif
 .set MAGIC, 0x1badb002
 
     .long MAGIC, FLAGS, 0 - MAGIC - FLAGS
@@ -83,9 +91,25 @@ start64:
     mov eax, served
     xor edx, edx
     wrmsr
-    mov ecx, 0xc0000084         # SFMASK: IF
-    mov eax, 0x200
+    mov ecx, 0xc0000084         # SFMASK: IF, or nothing
+    mov eax, MASKED
     wrmsr
+    mov edi, TSS
+    mov eax, STACK
+    mov [rdi + 4], rax
+    mov word ptr [rdi + 102], PORTS - TSS
+    mov eax, 0x28
+    ltr ax
+    mov edi, IDT + 0x200        # vector 20h: an interrupt gate to ring 0
+    mov eax, tick
+    mov [rdi], ax
+    mov word ptr [rdi + 2], 8
+    mov word ptr [rdi + 4], 0x8e00
+    shr eax, 16
+    mov [rdi + 6], ax
+    mov qword ptr [rdi + 8], 0
+    mov eax, idtr
+    .byte 0x0f, 0x01, 0x18      # lidt [rax]
     mov edi, USER
     mov qword ptr [rdi], 3
     mov eax, name
@@ -96,7 +120,7 @@ start64:
     mov [rdi + 24], rax
     mov esp, edi
     mov ecx, 0x400000
-    mov r11d, 2
+    mov r11d, START_FLAGS
     leave_kernel
 
 served:                         # RAX as Linux numbers it; arguments in RDI RSI RDX
@@ -158,22 +182,6 @@ setitimer_on:
     out 0x40, al
     mov al, 1193 >> 8
     out 0x40, al
-    mov edi, TSS
-    mov eax, STACK
-    mov [rdi + 4], rax
-    mov word ptr [rdi + 102], 104
-    mov eax, 0x28
-    ltr ax
-    mov edi, IDT + 0x200        # vector 20h: an interrupt gate to ring 0
-    mov eax, tick
-    mov [rdi], ax
-    mov word ptr [rdi + 2], 8
-    mov word ptr [rdi + 4], 0x8e00
-    shr eax, 16
-    mov [rdi + 6], ax
-    mov qword ptr [rdi + 8], 0
-    mov eax, idtr
-    .byte 0x0f, 0x01, 0x18      # lidt [rax]
     or r11, 0x200
 done:
     xor eax, eax
@@ -199,7 +207,7 @@ gdt:
     .quad 0x00cf93000000ffff    # 10h data, ring 0
     .quad 0x00cff3000000ffff    # 18h data, ring 3
     .quad 0x0020fb0000000000    # 20h code, ring 3
-    .quad 0x0000893fd8000067    # 28h TSS
+    .quad 0x0000893fd80007ff    # 28h TSS, to the end of its I/O permission bitmap
     .quad 0
 gdtr:
     .word 55

@@ -97,7 +97,11 @@ class VM:
 
 
 def run(number: int, rounds: int) -> None:
-    """One workload.  The kernel goes back to its program by IRETQ: an emulated KVM refuses its SYSRET."""
+    """One workload.  The kernel goes back to its program by IRETQ.
+
+    An emulated KVM (kvm_pvm) was seen to leave the CPL at 3 when its guest's SYSCALL goes to LSTAR: SYSRET, HLT, LTR and LIDT
+    raise #GP from then on, and port I/O asks the TSS's bitmap.  So the kernel of `by_iret` loads these tables before.
+    """
     with tempfile.TemporaryFile() as disk:
         _run(number, rounds, disk.fileno())
 
@@ -108,7 +112,7 @@ def _run(number: int, rounds: int, disk: int) -> None:
     times: list[tuple[int, int]] = []
     exits = 0
     text = ""
-    while True:                                         # to its last word: HLT needs ring 0, where not every KVM brings it
+    while True:                                         # to its last word: HLT needs ring 0
         reason, port, data = vm.run()
         if reason != EXIT_IO:
             sys.exit(f"KVM: {NAMES.get(reason, f'exit {reason}')}")

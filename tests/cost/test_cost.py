@@ -15,12 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from emu.cost import children, forms, languages, measure, programs, table
+from emu.boards.tiny import Tiny
+from emu.cost import children, forms, guest, languages, measure, programs, table
 from emu.cost.catalog import FORMS
 from emu.cost.children import Child, FormError, once
 from emu.cost.forms import Form, Missing, Native
 from emu.cost.runc import Runc
 from emu.cost.workloads import WORKLOADS, expected
+from emu.machine import End
 
 LEAST = {"cpu": 2, "calls": 2, "memory": 2, "float": 2, "syscall": 1, "io": 20, "irq": 400, "spawn": 1}
 SLOW = {"emu, Linux guest"}         # boots Debian: tests/cost/test_linux.py
@@ -180,6 +182,18 @@ def test_an_emulated_kvm_is_told_and_does_less(tmp_path, monkeypatch):
     form.find()
     assert "emulated (no vmx or svm" in form.note and "8.6 us" in form.note
     assert form.rounds(WORKLOADS["syscall"]) * 256 == WORKLOADS["syscall"].rounds
+
+
+def test_the_kernel_that_KVM_gets_is_interrupted_where_SYSCALL_comes_to_ring_0(tmp_path):
+    """As on a processor; an emulated KVM, whose SYSCALL stays in ring 3, is above, where one is."""
+    marks = guest.Marks()
+    kernel = programs.kernel(WORKLOADS["irq"].number, 400, by_iret=True)
+    with Tiny(guest.MEMORY, debug=marks) as machine:
+        path = tmp_path / "kernel"
+        path.write_bytes(kernel)
+        machine.load(path)
+        assert machine.run_until(seconds=10) is End.HALTED
+    assert marks.result() == expected("irq", 400)
 
 
 def test_what_is_not_installed_is_named_with_its_package(tmp_path, monkeypatch):
