@@ -209,8 +209,8 @@ class TracedMemory(Traced):
 class LinuxGuest(Ours):
     name, what, kind = "emu, Linux guest", "our machine; the same static program inside Debian", "linux"
     slow = ("spawn",)
-    note = ("started once for all its work: its own start is spawn; its io is to files in the guest's memory: the kernel's "
-            "initial RAM disk has no driver for a disk")
+    note = ("started once for all its work: its own start is spawn; io: by Linux's ATA driver and its cache to a disk, "
+            "without a file system")
 
     def run(self, workload: Workload, rounds: int) -> Sample:
         if workload.name == "spawn":            # the guest that was started stays for the other workloads
@@ -229,6 +229,10 @@ class LinuxGuest(Ours):
                 fetch.fetch("linux-amd64")              # on first use, as `emu boot` does
         except fetch.FetchError as error:
             raise Missing(f"linux-amd64 is not on this machine, and cannot be fetched: {error}") from None
+        try:
+            fetch.fetch("ata-amd64")
+        except fetch.FetchError as error:
+            self.lacks = {"io": f"the driver of its disk is not on this machine, and cannot be fetched: {error}"}
 
 
 class Hooked(Ours):

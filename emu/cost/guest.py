@@ -31,7 +31,10 @@ from emu.machine import End
 MEMORY, LINUX_MEMORY = 128 * MIB, 256 * MIB
 LIMIT = 3600                    # s of guest time
 ACCESSES = "port_reads", "port_writes", "mmio_accesses"
-LINUX, PROMPT = "linux-amd64", "/ # "
+LINUX, MODULES, PROMPT = "linux-amd64", "ata-amd64", "/ # "
+FILE, DEVICE = "/emu-cost-io", "/dev/sda"       # what `io` opens, as system.asm has it, and what that is in Linux
+ATTACH = "dmesg -n 1; {}; for n in 1 2 3 4 5 6 7 8 9; do [ -b {} ] || sleep 1; done; [ -b {} ] && echo dis''k"
+ATTACHED = "disk"
 
 
 class Marks:
@@ -131,12 +134,17 @@ class Bare:
             recording.stop()
             shutil.rmtree(recording.path, ignore_errors=True)
         for machine in self.machines.values():
-            machine.close()
-            for medium in machine.media if isinstance(machine, PC) else ():
-                medium.close()                      # type: ignore[attr-defined]
+            close(machine)
         self.machines.clear()
         self.recordings.clear()
         self.last.clear()
+
+
+def close(machine: Board) -> None:
+    """End a machine, and its disks."""
+    machine.close()
+    for medium in machine.media if isinstance(machine, PC) else ():
+        medium.close()                              # type: ignore[attr-defined]
 
 
 def board(disk: bool, directory: Path, debug: Callable[[bytes], None]) -> Board:
@@ -156,13 +164,14 @@ def scratch(directory: Path) -> Path:
 
 
 class Linux:
-    """Debian's kernel with its busybox and our program."""
+    """Debian's kernel with its busybox and our program; where its modules are here, with a disk of ours for `io`."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.machine: PC | None = None
         self.marks = Marks()
-        self.seen = bytearray()
+        self.modules: list[str] = []
+        self.attached = False
 
     def boot(self) -> PC:
         image = fetch.cached(LINUX)
@@ -171,15 +180,39 @@ class Linux:
         disk = self.directory / "initrd"
         # Linux unpacks archives that follow one another: Documentation/driver-api/early-userspace/buffer-format.rst
         theirs = Path(str(image.initrd)).read_bytes()
-        disk.write_bytes(theirs + bytes(-len(theirs) % 4) + initrd.archive(iter(
-            [("work", initrd.FILE, programs.elf(), (0, 0))])))
-        machine = PC(LINUX_MEMORY)
+        ours = [("work", initrd.FILE, programs.elf(), (0, 0))]
+        disks = []
+        if modules := fetch.cached(MODULES):
+            ours += [(f"{name}.ko", initrd.FILE, path.read_bytes(), (0, 0)) for name, path in modules.files.items()]
+            self.modules = list(modules.files)
+            disks.append(open_image(str(scratch(self.directory)), write=True))
+        disk.write_bytes(theirs + bytes(-len(theirs) % 4) + initrd.archive(iter(ours)))
+        machine = PC(LINUX_MEMORY, disks=tuple(disks))
         machine.load(Path(str(image.kernel)), initrd=str(disk), append=image.append)
         end = machine.run_until(PROMPT, seconds=600)
         if PROMPT not in machine.text:
             raise ValueError(f"the guest did not get to its prompt: {end.value}; {machine.text[-200:]!r}")
         machine.on_output = lambda data: self.marks(data)
         return machine
+
+    def ask(self, machine: PC, number: int, rounds: int) -> None:
+        """Type what starts the work; before the first `io`, what brings its disk.  Raises ValueError where none comes."""
+        if number == WORKLOADS["io"].number:
+            if not self.attached:
+                inserted = "; ".join(f"insmod /{name}.ko" for name in self.modules)
+                machine.send(ATTACH.format(inserted or ":", DEVICE, DEVICE) + "\n")
+                end = machine.run_until(ATTACHED, seconds=60)
+                machine.run_until(PROMPT, seconds=10)
+                if end is not End.ASKED:
+                    raise ValueError(f"Linux has no disk; {machine.text[-200:]!r}")
+                self.attached = True
+            machine.send(f"ln -s {DEVICE} {FILE}\n")               # the work takes its file's name away
+            machine.run_until(PROMPT, seconds=10)
+        machine.send(f"/work {number} {rounds}\n")
+
+    def close(self) -> None:
+        if self.machine is not None:
+            close(self.machine)
 
     def show(self, paths: list[str]) -> str:
         """What the files hold, by the guest's own kernel."""
@@ -198,7 +231,7 @@ class Linux:
             self.machine = self.boot()
         machine = self.machine
         marks = self.marks = Marks(lambda: exits(machine))
-        self.machine.send(f"/work {number} {rounds}\n")
+        self.ask(machine, number, rounds)
         self.machine.run_until(when=lambda: marks.done, seconds=LIMIT)
         answer(marks, start)
         self.machine.run_until(seconds=0.2)                 # to the prompt
@@ -211,9 +244,10 @@ def ledger(kind: str, number: int, rounds: int, directory: Path) -> dict[str, An
     with contextlib.ExitStack() as stack:
         machine: Board
         if kind == "linux":
-            machine = stack.enter_context(Linux(directory).boot())
+            linux = Linux(directory)
+            machine = stack.enter_context(linux.boot())
             machine.on_output = marks
-            machine.send(f"/work {number} {rounds}\n")
+            linux.ask(machine, number, rounds)
         else:
             kernel = directory / "kernel"
             kernel.write_bytes(programs.kernel(number, rounds))
@@ -245,6 +279,7 @@ def main() -> None:
         else:
             bare.run(number, rounds)
     bare.close()
+    linux.close()
 
 
 if __name__ == "__main__":

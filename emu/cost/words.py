@@ -75,8 +75,8 @@ WORK: dict[str, str] = {
         "A million of the least system calls there are (umask). In a guest the guest's own kernel answers: for the "
         "machine below this is ordinary code, and no exit. Language machines call the host's kernel by way of a library.",
     "io":
-        "64 MiB written to a file in pieces of 4 KiB, flushed, read back. In the Linux guest this is the guest's file "
-        "system, in its memory; a bare guest has a disk, and each piece is a command to its controller: exits.",
+        "64 MiB written to a file in pieces of 4 KiB, flushed, read back. A guest has a disk: Linux keeps the pieces in its "
+        "memory until the flush, and gives its controller many at once; for a bare guest each is a command: exits.",
     "irq":
         "The checksum again, with a timer that interrupts it a thousand times a second: as a signal for a process, by the "
         "interrupt controller for a guest. Each interrupt of a machine is an exit, or several.",

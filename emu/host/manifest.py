@@ -20,7 +20,7 @@ KINDS = ("linux", "multiboot", "elf", "flat", "disk", "cdrom", "floppy", "bios",
 ROLES = ("kernel", "initrd", "disk", "cdrom", "floppy", "bios", "vgabios", "file")
 
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+_NAME = re.compile(r"[a-z0-9][a-z0-9.+_-]*")
 
 
 class FetchError(Exception):
@@ -59,7 +59,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Entry:
-    """One image of the manifest; `memory` and `minimum` in bytes, `files` by role (one of ROLES)."""
+    """One image of the manifest; `memory` and `minimum` in bytes, `files` by role (one of ROLES; of a part, any name)."""
 
     name: str
     what: str
@@ -138,14 +138,15 @@ def _entry(name: str, table: object) -> Entry:
         raise FetchError(f"the image manifest: {name!r} is no name for an image")
     fields = _Table(name, table)
     files = _Table(f"{name}.files", fields.take("files", dict)).fields
+    kind = fields.one_of("kind", KINDS)
     for role in files:
-        if role not in ROLES:
+        if not (_NAME.fullmatch(role) if kind == "part" else role in ROLES):       # it becomes part of a file's name
             raise FetchError(f"the image manifest: {name}.files.{role} is not one of {' '.join(ROLES)}")
     origin = _origin(f"{name}.origin", fields.take("origin", dict))
     entry = Entry(
         name=name,
         what=fields.take("what", str),
-        kind=fields.one_of("kind", KINDS),
+        kind=kind,
         licence=fields.take("licence", str),
         append=fields.take("append", str, ""),
         memory=fields.bytes("memory"),

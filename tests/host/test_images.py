@@ -208,6 +208,14 @@ def test_a_manifest_is_read():
     assert image.origin == Origin("apt", "p", "i386", "1", 1)
 
 
+def test_a_part_has_files_of_any_name_and_no_path():
+    part = GOOD.replace('"linux"', '"part"')
+    assert list(manifest.parse(part.replace("files.kernel", "files.ata_piix"))["toy"].files) == ["ata_piix"]
+    for name in "../kernel", "a/b", "", ".":
+        with pytest.raises(FetchError, match="is not one of"):
+            manifest.parse(part.replace("files.kernel", f'files."{name}"'))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
