@@ -64,6 +64,7 @@ class Marks:
 
 def settle() -> None:
     """Python's collector looks at all that was loaded now, not in the work: it takes as long as a small one."""
+    gc.unfreeze()                       # a machine that is no more is garbage, whatever it was then
     gc.collect()
     gc.freeze()
 
@@ -108,13 +109,12 @@ class Bare:
         return self.machines[disk]
 
     def run(self, number: int, rounds: int) -> None:
-        settle()
-        start = time.process_time_ns(), time.monotonic_ns()
         disk = number == WORKLOADS["io"].number
-        machine = self.machine(disk)
         if disk in self.last and (self.level == "bare" or number == WORKLOADS["memory"].number):
             self.close()
-            machine = self.machine(disk)
+        settle()
+        start = time.process_time_ns(), time.monotonic_ns()
+        machine = self.machine(disk)
         if disk in self.last:                       # its memory is as it was at first
             words = self.last[disk] == WORKLOADS["memory"].number
             machine.write(programs.DATA, bytes((programs.DATA_END if words else programs.WORDS) - programs.DATA))
@@ -138,6 +138,7 @@ class Bare:
         self.machines.clear()
         self.recordings.clear()
         self.last.clear()
+        self.marks = Marks()                        # the old ones hold their machine
 
 
 def close(machine: Board) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -194,6 +196,18 @@ def test_the_kernel_that_KVM_gets_is_interrupted_where_SYSCALL_comes_to_ring_0(t
         machine.load(path)
         assert machine.run_until(seconds=10) is End.HALTED
     assert marks.result() == expected("irq", 400)
+
+
+def test_a_machine_that_is_no_more_leaves_no_memory(tmp_path, capsys):
+    bare = guest.Bare("bare", tmp_path)
+    try:
+        bare.run(WORKLOADS["syscall"].number, 1)
+        old = weakref.ref(bare.machines[False])
+        bare.run(WORKLOADS["syscall"].number, 1)
+        assert old() is None and bare.machines[False] is not None
+    finally:
+        bare.close()
+        gc.unfreeze()
 
 
 def test_what_is_not_installed_is_named_with_its_package(tmp_path, monkeypatch):
