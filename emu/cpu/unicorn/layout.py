@@ -62,6 +62,7 @@ TLB_NOTDIRTY, TLB_MMIO, TLB_INVALID, TLB_DISCARD_WRITE, TLB_WATCHPOINT = 0x400, 
 TB_PC, TB_CS_BASE, TB_FLAGS, TB_SIZE, TB_CFLAGS = 0, 8, 0x10, 0x14, 0x18
 CF_COUNT, CF_NOCACHE = 0x7FFF, 0x10000          # of its cflags
 TB_CODE, TB_CODE_SIZE = 0x20, 0x28              # the host code
+TB_SECOND_PAGE = 0x50                           # where the guest's code goes on in a second page, -1: it does not
 TB_RESET, TB_TARGET = 0x58, 0x60                # of goto_tb 0 and 1: u16 behind the jump (FFFFh: none), u64 of its rel32
 
 # From the address where libunicorn is loaded: functions, and slots of its global offset table

@@ -17,6 +17,7 @@ PAGE = 4096
 MAP_NORESERVE = 0x4000              # not in the mmap module of Python 3.11
 PARK = 1 << 44                      # physical addresses that no guest can form: see views.py
 SPACE = 1 << 40                     # bytes of physical addresses that answer: 40 lines, as the qemu64 model has them
+JUMPS = 16 * (1 << 14) + 16         # bytes: where jumps by address lead, and which block is the latest
 SPARE = 64 << 20                    # bytes of address space for ROMs beside the RAM; what is not used costs nothing
 
 
@@ -36,6 +37,7 @@ class Memory:
         self._used = 0
         self.code_map, self.rom_map = bytearray(self.pages // 8 + 8), bytearray(self.pages // 8 + 8)
         self.epochs = mmap.mmap(-1, 4 * self.pages)         # a u32 for each page, see fast/pages.py
+        self.jumps = mmap.mmap(-1, JUMPS)                   # see fast/lookup.py
         self.regions: list[tuple[int, memoryview]] = []     # (physical address, memory) of what is always shown
         self._homes: list[tuple[int, int, int]] = []        # (start in the arena, length, physical address), none twice
         self._parks = 0
@@ -144,6 +146,7 @@ class Memory:
     def forget(self) -> None:
         """No page holds code: every translation has been dropped."""
         self.code_map[:] = bytes(len(self.code_map))
+        self.jumps[:] = bytes(JUMPS)
 
     def close(self) -> None:
         """Give the arena back, when nobody holds a part of it any more."""

@@ -8,13 +8,13 @@ bytes before it edits, and leaves what does not match; the report counts both.
 | name     | file        | what it does                              | time, of that without it    | without it
 | -------- | ----------- | ----------------------------------------- | --------------------------- | ---
 | budget   | budget.py   | a block's check is a subtraction in place | boot 0.88, tight loop 0.4   | a call of a thunk each
-| lookup   | lookup.py   | indirect jumps look in the jump cache     | boot 0.95, dispatcher 0.75  | a call into C each
+| lookup   | lookup.py   | indirect jumps look in two jump caches    | boot 0.94, dispatcher 0.75  | a call into C each
 | branches | branches.py | a taken branch is one host jump           | boot 0.95                   | jcc to a jmp
 | strings  | strings.py  | REP MOVS and STOS by the page             | rep movsd 0.04              | a block for each element
 | access   | access.py   | the TLB is asked in nine instructions     | copy by mov 0.95            | eleven
 | beside   | beside.py   | an access uses its neighbour's answer     | copy by mov 0.75            | the TLB is asked again
 | pages    | pages.py    | the editor keeps the map of code pages    | boot 0.94                   | a hook, scans of the TLB
-| tlb      | tlb.py      | a TLB that starts with 4,096 entries      | boot 0.94, paged sieve 0.35 | 256, until a flush
+| tlb      | tlb.py      | a TLB of 4,096 entries that grows at once | boot 0.94, paged sieve 0.35 | 256, until a flush
 | fetch    | fetch.py    | the translator reads code through the TLB | cold code 0.95              | a list of regions each
 | huge     | huge.py     | huge host pages for code and guest memory | random 0.7, boot 0.96       | misses of the host's TLB
 | tsc      | entries.py  | RDTSC at the helper's entry               | a read 0.1                  | hook list, state search
@@ -143,17 +143,17 @@ def _install(handle: int, env: int, box: m.Mailbox, memory: Memory, on: frozense
     words = box.words
     words[m.TSC_ON >> 3], words[m.SSE_ON >> 3], words[m.PAGES_ON >> 3] = "tsc" in on, "sse" in on, "pages" in on
     words[m.FETCH_ON >> 3] = "fetch" in on
-    if "pause" in on:
-        words[m.PAUSE >> 3] = code.place(lookup.find())
-    if "interrupts" in on:
-        words[m.GO_ON >> 3] = code.place(lookup.find())
+    jumps = host_address(memory.jumps)
+    for name, word in (("pause", m.PAUSE), ("interrupts", m.GO_ON)):
+        if name in on:
+            words[word >> 3] = code.place(lookup.find(jumps if "lookup" in on else 0))
     if "huge" in on:
         huge.advise(epilogue)
         huge.advise_memory(memory.arena)
     if "tlb" in on:
-        tlb.enlarge(env)
+        words[m.LARGE >> 3] = tlb.enlarge(env)
     site = Site(box.costs.block, code, box.address, memory.address, memory.pages,
-                host_address(memory.code_map), host_address(memory.epochs))
+                host_address(memory.code_map), host_address(memory.epochs), jumps, epilogue)
     wanted = [(name, module) for name, module in REWRITERS.items()
               if name in on or (name == "record" and "budget" in on)]
     if wanted:

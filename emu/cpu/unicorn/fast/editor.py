@@ -37,6 +37,8 @@ class Site:
     pages: int
     code_map: int
     epochs: int
+    jumps: int
+    epilogue: int           # of the translated code
 
 
 def _ours(work: str, original: int) -> str:
