@@ -27,6 +27,7 @@ VIEW_LOADS, VIEW_STORES = 0xA0, 0xA8      # tables of views.py
 PAUSE = 0xB0                    # where PAUSE goes on, 0: to the main loop
 EMPTY_READS, EMPTY_WRITES = 0xB8, 0xC0          # bitmaps of the pages of device memory where no chip is
 FETCH_ON = 0xF0                 # as TSC_ON
+LARGE = 0xF8                    # the mask of a TLB that is large enough, see fast/tlb.py
 GO_ON, DELIVER = 0xE0, 0xE8      # where INT n goes on, 0: to the main loop; hooks.deliver_exception
 FRAME = 0xC8                    # older builds: where a block's return addresses lie, see hooks.older_block
 # fast/answers.py.  Tables (0: a technique is off); functions of (key[, value]), LATE behind each for when PENDING

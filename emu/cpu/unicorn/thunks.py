@@ -9,6 +9,7 @@ from emu.cpu.unicorn import layout as at
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.build import exported
 from emu.cpu.unicorn.code import Code
+from emu.cpu.unicorn.fast import tlb
 from emu.cpu.unicorn.helpers import CHECK_EXIT
 from emu.cpu.unicorn.layout import symbol
 from emu.cpu.unicorn.memory import host_address
@@ -36,7 +37,7 @@ def install(uc: int, class_: int, box: int, views: Views, code: Code, edge: bool
     code_map, rom_map = host_address(memory.code_map), host_address(memory.rom_map)
     fill, take = symbol("x86_cpu_tlb_fill_x86_64"), symbol("x86_cpu_exec_interrupt_x86_64")
     ours = {
-        fill: place(stores.fill_tlb(fill, memory.address, memory.pages, code_map, rom_map, *views.addresses,
+        fill: place(stores.fill_tlb(place(tlb.grow(fill)), memory.address, memory.pages, code_map, rom_map, *views.addresses,
                                     host_address(memory.epochs), box + m.EPOCH)),
         take: place(hooks.take_interrupt(box, acknowledge, take)),
     }
