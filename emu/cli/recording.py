@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +104,7 @@ def recording(options: argparse.Namespace, machine: Board) -> Iterator[Recorded]
     if options.trace is None:
         yield Recorded(None)
         return
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")      # numpy's BLAS, unused here, has threads that spin when they start
     from emu.trace.recording import Recording
     made = Recording(machine, options.trace, options.trace_level, window(options), options.flight)
     recorded = Recorded(made)

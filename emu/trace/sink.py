@@ -23,8 +23,8 @@ from emu.trace import layout
 from emu.trace.layout import TraceError
 from emu.trace.window import FOREVER, Gate, Window
 
-SEGMENTS = 6
-LENGTH = 2 << 20                # bytes of a segment: all of them stay in the cache that the two processes share
+SEGMENTS = 4
+LENGTH = 8 << 20                # bytes of a segment
 PERIOD = 0.5                    # seconds of the host's time after which the writer gets all that there is
 
 

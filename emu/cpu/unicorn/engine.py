@@ -182,10 +182,10 @@ class UnicornEngine:
         self._memory.forget()
 
     def _kick(self) -> None:
-        budget = self._budget
-        left = budget[0]
-        if left >= KICKED:
-            budget[0] = left - KICK
+        if self._budget[0] >= KICKED:
+            self._budget[0] -= KICK
+        else:
+            self._words[m.MOVING >> 3] &= 1
 
     def now(self) -> int:
         return (self._words[1] - self._budget[0]) & NOW                 # END - budget

@@ -43,7 +43,7 @@ DEFINE_AT, DEFINE_END, EVENT, EVENT_AT, EVENT_END, DRAIN = 0x230, 0x238, 0x240, 
 MARK, ACCESS_START, ACCESS_AT, ACCESS_END = 0x260, 0x268, 0x270, 0x278
 # which instruction accesses: its address, the table of those that are known, and what makes its keys new ones
 BY, KNOWN_BY, ANEW = 0x2E0, 0x2E8, 0x2F0
-# moves.py.  Whether the last block loads the stack pointer, and what that was before; the function for it, one for LEAVE
+# moves.py.  Whether the last block loads the stack pointer (1, or ALONE); what that was before; functions for it and LEAVE
 MOVING, MOVED_FROM, MOVE_AT, FRAME_AT = 0x280, 0x288, 0x290, 0x298
 # recent.py.  The slots; how many exceptions and interrupts there were; who watches, and a bit for each vector for him
 RECENT, RAISES, TAKEN, WATCH, WATCHED = 0x2A0, 0x2A8, 0x2B0, 0x2B8, 0x2C0

@@ -2,8 +2,9 @@
 
 A task switch is such a load, and nothing else tells which task goes on.  Where the bytes of a new block look like one, its
 stub (fast/record.py) calls `moving`, which keeps the stack pointer and kicks: the next block's head then leads to
-editor.spent, and there `seen` leaves the event, before the block has begun.  A kick only has the main loop look at the pins,
-so the run stays the same.  Where the pointer stays near there is no event: most bytes that look like a load are none.
+editor.spent, and there `seen` leaves the event, before the block has begun.  The block goes on if nobody else has kicked; a
+kick only has the main loop look at the pins, so the run stays the same.  Where the pointer stays near there is no event:
+most bytes that look like a load are none.
 
 Looked for are MOV to SP from memory or another register than BP, XCHG, LSS, POP SP behind another POP, and LEAVE before RET,
 which counts if BP is 4 KiB away; not MOV of an immediate.  The pointer is linear: SP and the base of SS.
@@ -19,6 +20,7 @@ RSP, RBP = 0x20, 0x28
 SS_BASE = SEGS + 2 * SEGMENT_SIZE + 8
 DEFINITION = 48                 # bytes of a block's definition before its code, the last eight of which tell how many follow
 NEAR = 64                       # bytes: two tasks' stacks are further apart
+ALONE = 3                       # MOVING, where nobody else has kicked (1: somebody had, or has since)
 FRAME = 4096                    # bytes that a function's frame may have
 
 
@@ -135,6 +137,7 @@ def moving(box: int) -> str:
         mov rdx, {(1 << 64) - m.KICK // 2:#x}
         cmp [rbp + {BUDGET}], rdx
         jl kicked
+        mov qword ptr [rax + {m.MOVING:#x}], {ALONE:#x}
         mov rdx, {m.KICK:#x}
         sub [rbp + {BUDGET}], rdx
     kicked:
@@ -155,23 +158,23 @@ def leaving(box: int) -> str:
     """
 
 
-def seen(box: int) -> str:
+def seen(box: int, label: str) -> str:
     """At a block's head, with rbp = env: leave the event if the block before has loaded the stack pointer.  rsp is a multiple
     of 16; all but rbp may change."""
     return f"""
         mov rax, {box:#x}
         cmp qword ptr [rax + {m.MOVING:#x}], 0x0
-        je still
+        je {label}still
         mov qword ptr [rax + {m.MOVING:#x}], 0x0
         mov rdx, [rbp + {RSP:#x}]
         add rdx, [rbp + {SS_BASE:#x}]
         sub rdx, [rax + {m.MOVED_FROM:#x}]
         add rdx, {NEAR:#x}
         cmp rdx, {2 * NEAR:#x}
-        jbe still
+        jbe {label}still
         lea rbx, [rbp - {CPU_ENV:#x}]
         xor esi, esi
-        {event(EVENT_STACK, "still", f'''
+        {event(EVENT_STACK, label + "still", f'''
         mov edx, {0xFFFFFF00 | EVENT_STACK:#x}
         mov [r9 + 0x10], rdx
         mov qword ptr [r9 + 0x18], 0x0

@@ -21,7 +21,7 @@ from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn import moves
 from emu.cpu.unicorn.code import Code
 from emu.cpu.unicorn.helpers import is_single
-from emu.cpu.unicorn.layout import BUDGET, CPU_ENV, CPU_OPAQUE, CPU_UC, UC_TCG, symbol
+from emu.cpu.unicorn.layout import BUDGET, CPU_ENV, CPU_INTERRUPT_REQUEST, CPU_OPAQUE, CPU_UC, UC_TCG, symbol
 
 FRAME = 0xB8                    # bytes of the stack that rewriters may use; calls find it aligned
 
@@ -174,6 +174,21 @@ def spent(site: Site) -> str:
     return f"""
         add qword ptr [rbp + {BUDGET}], {site.cost:#x}
         sub rsp, 0x8
+        mov rax, {site.box:#x}
+        cmp qword ptr [rax + {m.MOVING:#x}], {moves.ALONE:#x}
+        jne asked
+        {moves.seen(site.box, "alone")}
+        cmp dword ptr [rbp - {CPU_ENV - CPU_INTERRUPT_REQUEST:#x}], 0x0
+        jne asked
+        mov rdx, {m.KICK:#x}
+        add rdx, [rbp + {BUDGET}]
+        mov [rbp + {BUDGET}], rdx
+        sub rdx, {site.cost:#x}
+        js asked
+        mov [rbp + {BUDGET}], rdx
+        add rsp, 0x8
+        ret
+    asked:
         mov rdx, [rbp - {CPU_ENV - CPU_UC:#x}]
         {is_single(f"[rdx + {UC_TCG:#x}]", "[rsp + 0x8]")}
         jne again
@@ -202,7 +217,7 @@ def spent(site: Site) -> str:
     kicked:
         mov rdx, {m.KICK:#x}
         add [rbp + {BUDGET}], rdx
-        {moves.seen(site.box)}
+        {moves.seen(site.box, "kicked")}
     leave:
         lea rdi, [rbp - {CPU_ENV:#x}]
         mov rsi, [rsp + 0x8]
