@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 import gc
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from emu.cpu.unicorn import code
 from emu.cpu.unicorn.engine import UnicornEngine
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)        # what nohup has us ignore, a program that we start would ignore, too
 
 
 def pytest_collection_finish() -> None:

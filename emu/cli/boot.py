@@ -56,7 +56,8 @@ def boot(options: argparse.Namespace, signals: Signals) -> int:
                   _flag_only(signals)):
                 session = Session(machine, channel, limits, signals, _realtime(options), channel if both else debug, display,
                                   (recorded.poll, answers.poll))
-                gc.freeze()                             # what lives now lives to the end: look at it no more
+                if not gc.get_freeze_count():
+                    gc.freeze()                         # what lives now lives to the end: look at it no more
                 stop = session.run()
                 recorded.ended(stop, answers.ended(stop))
         except KeyboardInterrupt:                       # while a client was waited for

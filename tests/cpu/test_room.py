@@ -33,3 +33,23 @@ def test_a_heap_in_the_first_4_gib_costs_nothing():
         pytest.skip(f"{path} is not a program at a fixed address")
     ours = "".join(f"import site; site.addsitedir({place!r})\n" for place in site.getsitepackages())
     subprocess.run([path, "-c", ours + PROGRAM], check=True, timeout=60)
+
+
+FROZEN = """
+import gc
+from emu.boards.tiny import Tiny
+from emu.firmware import build
+kernel = build.kernel("hello")
+for _ in range(12):                             # more than there is room for
+    m = Tiny()
+    m.load(kernel)
+    m.run()
+    heads = m.engine.techniques()["budget"]
+    assert heads["matched"] > 10 and heads["left"] == 0, heads
+    m.itself = m
+    gc.freeze()
+"""
+
+
+def test_machines_that_nobody_closed_and_the_collector_does_not_see_hold_no_room():
+    subprocess.run([sys.executable, "-c", FROZEN], check=True, timeout=60)

@@ -61,11 +61,13 @@ def _run(wanted: int) -> range | None:
 def room(size: int) -> Iterator[None]:
     """What is mapped inside finds `size` bytes of the room in one piece, if there are as many; the rest stays reserved.
 
-    Engines that nobody closed may hold it: before it is said to be full, the collector looks for them.
+    Engines that nobody closed may hold it: before it is said to be full, the collector looks for them, among what was frozen
+    (gc.freeze), too.
     """
     wanted = -(-size // GRAIN)
     run = _run(wanted)
     if run is None:
+        gc.unfreeze()
         gc.collect()
         hold()
         run = _run(wanted)
