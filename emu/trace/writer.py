@@ -6,6 +6,7 @@ recorder loses what that has not sent (sink.py): together less than a second.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import os
@@ -200,7 +201,8 @@ class Writer:
             letter, segment, position, length = layout.HEAD.unpack(head)
             if letter == layout.SEGMENT:
                 self.segment(segment, position, length)
-                os.write(1, bytes([segment]))
+                with contextlib.suppress(BrokenPipeError):      # the recorder is gone: what it said is written all the same
+                    os.write(1, bytes([segment]))
             else:
                 data = source.read(length)
                 if len(data) < length:
