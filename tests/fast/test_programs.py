@@ -93,7 +93,7 @@ def test_programs_moved_between_engines_with_all_on_and_all_off_run_alike() -> N
 
 @wants_qemu
 def test_programs_run_as_on_QEMU() -> None:
-    on_qemu(0, 200)
+    on_qemu(0, 100)
 
 
 @pytest.mark.long
