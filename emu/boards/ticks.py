@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from emu.chips.i8254 import CLOCK_HZ, I8254, SECOND
+from emu.chips.i8254 import CLOCK_HZ, I8254, moment
 from emu.chips.i8259 import I8259
 from emu.engine import Tick
 from emu.machine import Machine
@@ -31,7 +31,7 @@ class Ticker:
             return None
         pulse, period = pulses
         until = self.machine.until(self.pit.edge0)
-        if not until or -(-(pulse + period) * SECOND // CLOCK_HZ) <= self.machine.now:       # late: the next is due, too
+        if not until or moment(pulse + period) <= self.machine.now:       # late: the next is due, too
             return None
         return Tick(pulse, period, until, cycle[0], self.key, cycle[1])
 

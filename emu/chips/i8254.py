@@ -23,6 +23,11 @@ CLOCK_HZ = 1193182
 SECOND = 10**9
 
 
+def moment(pulse: int) -> int:
+    """The ns at which a CLK pulse has come."""
+    return -(-pulse * SECOND // CLOCK_HZ)
+
+
 class Counter(TypedDict):
     """One counter at CLK pulse `tick`."""
 
@@ -188,8 +193,7 @@ class I8254(Device):
     def on_EDGE0(self) -> None:
         c: Counter = self.counters[0]
         if c["period"]:                                                 # the frequent case of ring()
-            c["edge"] = edge = c["edge"] + c["period"]
-            self.edge0.at(-(-edge * SECOND // CLOCK_HZ))
+            self.passed(1)
             self.out0(0)
             self.out0(1)
         else:
@@ -204,7 +208,7 @@ class I8254(Device):
         """Let so many edges of OUT0, which repeat themselves, have passed; whoever hears of them knows."""
         c: Counter = self.counters[0]
         c["edge"] = edge = c["edge"] + edges * c["period"]
-        self.edge0.at(-(-edge * SECOND // CLOCK_HZ))
+        self.edge0.at(moment(edge))
 
     def on_EDGE1(self) -> None:
         self.ring(1)
@@ -227,7 +231,7 @@ class I8254(Device):
         c["period"] = c["cr"] if edge and mode(c) == 2 else 0
         alarm: Alarm = (self.edge0, self.edge1, self.edge2)[n]
         if edge:
-            alarm.at(-(-edge * SECOND // CLOCK_HZ))
+            alarm.at(moment(edge))
         else:
             alarm.off()
         self.outs[n](c["out"])

@@ -50,13 +50,13 @@ class Trace:
         except (OSError, pl.exceptions.PolarsError) as error:
             raise BadTrace(f"{self.path / name}: cannot be read: {str(error).splitlines()[0]}") from None
 
-    def _frames(self, kind: str) -> Iterator[pl.DataFrame]:
+    def frames(self, kind: str) -> Iterator[pl.DataFrame]:
         return (self._read(part["file"]) for part in self.parts if part["kind"] == kind)
 
     @functools.cached_property
     def _code(self) -> Code:
         code = Code()
-        for frame in self._frames("code"):
+        for frame in self.frames("code"):
             code.add(Block(*row) for row in frame.iter_rows())
         return code
 
@@ -68,7 +68,7 @@ class Trace:
     @functools.cached_property
     def events(self) -> pl.DataFrame:
         """Everything but the blocks, in order."""
-        return pl.concat([events_frame(np.empty((0, 8), np.uint64), []), *self._frames("events")])
+        return pl.concat([events_frame(np.empty((0, 8), np.uint64), []), *self.frames("events")])
 
     @functools.cached_property
     def faults(self) -> Faults:
@@ -117,7 +117,7 @@ class Trace:
     @functools.cached_property
     def symbols(self) -> Symbols | None:
         """Names of addresses that the machine itself knew."""
-        frames = list(self._frames("symbols"))
+        frames = list(self.frames("symbols"))
         return Symbols(pl.concat(frames).iter_rows()) if frames else None
 
     def parts_of_blocks(self) -> Iterator[tuple[int, Numbers]]:
@@ -150,13 +150,9 @@ class Trace:
         pieces = [self._code.expand(numbers, lengths) for _, numbers, lengths in self.runs(first, count)]
         return np.concatenate(pieces) if pieces else np.empty(0, np.uint64)
 
-    def frames(self, kind: str) -> Iterator[pl.DataFrame]:
-        """The rows of a level part by part."""
-        return self._frames(kind)
-
     def rows(self, kind: str) -> pl.DataFrame:
         """All rows of a level: `insns`, `accesses`."""
-        frames = list(self._frames(kind))
+        frames = list(self.frames(kind))
         return pl.concat(frames) if frames else pl.DataFrame()
 
     @staticmethod

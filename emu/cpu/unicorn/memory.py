@@ -17,7 +17,8 @@ PAGE = 4096
 MAP_NORESERVE = 0x4000              # not in the mmap module of Python 3.11
 PARK = 1 << 44                      # physical addresses that no guest can form: see views.py
 SPACE = 1 << 40                     # bytes of physical addresses that answer: 40 lines, as the qemu64 model has them
-JUMPS = 16 * (1 << 14) + 16         # bytes: where jumps by address lead, and which block is the latest
+JUMP_BITS = 14                      # of an index
+JUMPS = (16 << JUMP_BITS) + 16      # bytes: where jumps by address lead, and which block is the latest
 SPARE = 64 << 20                    # bytes of address space for ROMs beside the RAM; what is not used costs nothing
 
 

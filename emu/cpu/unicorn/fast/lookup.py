@@ -49,11 +49,11 @@ from emu.cpu.unicorn.layout import (
     TLB_CODE,
     symbol,
 )
+from emu.cpu.unicorn.memory import JUMP_BITS
 
 TB_EFLAGS = 0x73100                 # of EFLAGS, what a block depends on: TF IOPL RF VM AC (cpu_get_tb_cpu_state)
 CFLAGS = 0xFF000000                 # of a usual block: curr_cflags with the cluster of the only processor
 
-BITS = 14                           # of the second cache's index: as memory.JUMPS
 GOLDEN = 0x9E3779B97F4A7C15         # 2**64 over the golden ratio: its products' top bits spread
 
 
@@ -127,7 +127,7 @@ def _second(jumps: int) -> str:
         add r12, rsi
         mov r13, {GOLDEN:#x}
         imul r13, r12
-        shr r13, {64 - BITS:#x}
+        shr r13, {64 - JUMP_BITS:#x}
         shl r13, 0x4
         mov rax, {jumps:#x}
         add r13, rax
@@ -171,11 +171,11 @@ def _flushed(label: str, jumps: int) -> str:
     """Forget the second cache if the new block, rbx, lies before the last one: the library has begun its buffer anew."""
     return f"""
         mov rdi, {jumps:#x}
-        mov rcx, [rdi + {16 << BITS:#x}]
-        mov [rdi + {16 << BITS:#x}], rbx
+        mov rcx, [rdi + {16 << JUMP_BITS:#x}]
+        mov [rdi + {16 << JUMP_BITS:#x}], rbx
         cmp rbx, rcx
         ja {label}kept
-        mov ecx, {2 << BITS:#x}
+        mov ecx, {2 << JUMP_BITS:#x}
         xor eax, eax
         rep stosq
     {label}kept:
