@@ -8,26 +8,12 @@ import struct
 import pytest
 
 from emu.cpu.unicorn import engine as engine_module
-from emu.cpu.unicorn.engine import UnicornEngine
 from emu.cpu.unicorn.memory import JUMPS
 from emu.engine import Stop
-from tests.cpu.guest import ALIAS, HALTED, PAGED, PM32, RAM, TABLES, Guest
+from tests.cpu.guest import ALIAS, HALTED, PAGED, PM32, TABLES, Guest
 
 FUNCTIONS, LIST, SCHEDULE = 0x100000, 0x40000, 0x60000
 PAGES, PLACES, ACROSS, ROUNDS = 192, (0x002, 0x1F9, 0x7C0, 0xA3C), 0xFFC, 60
-
-
-@pytest.fixture
-def guest():
-    made = []
-
-    def make(mode: str, source: str, fast: str) -> Guest:
-        made.append(Guest(mode, source, engine=UnicornEngine(RAM + 0x10000, fast=fast)))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.engine.close()
 
 
 def add_eax(value: int) -> bytes:

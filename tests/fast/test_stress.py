@@ -14,9 +14,8 @@ import pytest
 
 from emu.assembler import assemble
 from emu.cpu.unicorn import engine as engine_module
-from emu.cpu.unicorn.engine import UnicornEngine
 from emu.engine import Stop
-from tests.cpu.guest import CODE, HALTED, LONG, PAGED, PM32, RAM, Guest
+from tests.cpu.guest import CODE, HALTED, LONG, PAGED, PM32
 from tests.cpu.test_process import foreign
 from tests.fast import world
 from tests.fast.ours import LIMIT, Machine, differences, run_ours
@@ -24,19 +23,6 @@ from tests.fast.programs import program
 
 TARGET, BIG = 0x15000, 0x100000
 PATCHES = 100_000
-
-
-@pytest.fixture
-def guest():
-    made = []
-
-    def make(mode: str, source: str, fast: str) -> Guest:
-        made.append(Guest(mode, source, engine=UnicornEngine(RAM + 0x10000, fast=fast)))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.engine.close()
 
 
 @pytest.fixture

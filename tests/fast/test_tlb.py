@@ -5,24 +5,10 @@ from __future__ import annotations
 import pytest
 
 from emu.cpu.unicorn import layout as at
-from emu.cpu.unicorn.engine import UnicornEngine
 from emu.cpu.unicorn.fast import tlb
 from emu.cpu.unicorn.fast.fetch import KERNEL
 from emu.engine import Stop
 from tests.cpu.guest import HALTED, PM32, RAM, Guest
-
-
-@pytest.fixture
-def guest():
-    made = []
-
-    def make(mode: str, source: str, fast: str) -> Guest:
-        made.append(Guest(mode, source, engine=UnicornEngine(RAM + 0x10000, fast=fast)))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.engine.close()
 
 
 def entries(one: Guest) -> int:

@@ -12,31 +12,18 @@ from emu.host.disk import open_image
 from emu.trace.medium import Watched, telling
 from emu.trace.reader import Trace
 from emu.trace.recording import Recording
+from tests.chips.drives import Medium
 
 
-class Plain:
-    def __init__(self):
-        self.data = bytearray(range(256)) * 16
-
-    def read(self, offset, length):
-        return bytes(self.data[offset:offset + length])
-
-    def write(self, offset, data):
-        self.data[offset:offset + len(data)] = data
-
-    def flush(self):
-        pass
-
-
-class Direct(Plain):
+class Direct(Medium):
     def read_into(self, offset, place):
         place[:] = self.read(offset, len(place))
 
 
-@pytest.mark.parametrize("medium", [Plain, Direct])
+@pytest.mark.parametrize("medium", [Medium, Direct])
 def test_every_access_is_told_once_and_answered(medium):
     told = []
-    disk = Watched(medium(), telling(lambda *what: told.append(what)))
+    disk = Watched(medium(bytes(range(256)) * 16), telling(lambda *what: told.append(what)))
     place = bytearray(512)
     read_into(disk, 512, memoryview(place))
     assert place == bytes(range(256)) * 2

@@ -20,6 +20,7 @@ from emu.trace.code import disassemble
 from emu.trace.reader import Trace
 from emu.trace.recording import Recording
 from emu.trace.symbols import read
+from tests.trace.programs import traced
 from tests.trace.test_stacks import recorded
 
 PERFETTO = "perfetto.protos.perfetto.trace.perfetto_trace_pb2"
@@ -60,19 +61,7 @@ again:
 @pytest.fixture(scope="module")
 def elf(tmp_path_factory):
     """A folder with a `program`, its source, and a trace `t` of it."""
-    if not shutil.which("gcc"):
-        pytest.skip("gcc is not installed")
-    folder = tmp_path_factory.mktemp("elf")
-    (folder / "program.s").write_text(PROGRAM)
-    command = "gcc -m32 -g -nostdlib -static -Wl,-Ttext=0x200000,--build-id=none -o program program.s"
-    done = subprocess.run(command.split(), cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"gcc makes no 32-bit programs: {done.stderr.splitlines()[-1]}")
-    with Tiny() as m:
-        m.load(folder / "program")
-        with Recording(m, folder / "t"):
-            m.run(1_000_000)
-    return folder
+    return traced(tmp_path_factory.mktemp("elf"), PROGRAM)
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import collections
 import json
-import shutil
 import struct
-import subprocess
 
 import numpy as np
 import polars as pl
@@ -20,6 +18,7 @@ from emu.trace.code import disassemble
 from emu.trace.reader import Trace
 from emu.trace.recording import Recording
 from emu.trace.window import Window
+from tests.trace.programs import traced
 
 PROGRAM = """
     .global _start
@@ -53,19 +52,7 @@ def paging(tmp_path_factory):
 @pytest.fixture(scope="module")
 def elf(tmp_path_factory):
     """An ELF file with symbols and source lines, and a trace of it."""
-    if not shutil.which("gcc"):
-        pytest.skip("gcc is not installed")
-    folder = tmp_path_factory.mktemp("elf")
-    (folder / "program.s").write_text(PROGRAM)
-    command = "gcc -m32 -g -nostdlib -static -Wl,-Ttext=0x200000,--build-id=none -o program program.s"
-    done = subprocess.run(command.split(), cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"gcc makes no 32-bit programs: {done.stderr.splitlines()[-1]}")
-    with Tiny() as m:
-        m.load(folder / "program")
-        with Recording(m, folder / "t"):
-            m.run(1_000_000)
-    return folder
+    return traced(tmp_path_factory.mktemp("elf"), PROGRAM)
 
 
 def emu(capfd, *arguments, status=0):
