@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import signal
 from collections.abc import Iterator
 
 import pytest
 
-from emu.cpu.unicorn import code
 from emu.cpu.unicorn.engine import UnicornEngine
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)        # what nohup has us ignore, a program that we start would ignore, too
@@ -21,9 +19,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def keeper() -> Iterator[None]:
-    """One engine that stays open, so that the others have their places, and thunks that are assembled once for each place."""
+    """One engine that stays open, so that the patches of the library are made once."""
     engine = UnicornEngine(1 << 20, fast="all")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(code, "assemble_plain", functools.cache(code.assemble_plain))
-        yield
+    yield
     engine.close()

@@ -9,7 +9,9 @@ Unicorn.
 from __future__ import annotations
 
 import ctypes
+import functools
 import mmap
+import re
 from collections.abc import Callable, Mapping
 
 from emu.assembler import assemble_plain
@@ -26,6 +28,8 @@ _libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_
 _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 REACH = 1 << 30                     # bytes that a jump with a 32-bit displacement safely covers, with room for the target
+_FAR = re.compile(r"(mov r\w+), 0x(?!f{8})([0-9a-f]{9,16})\b")       # MOV r64, imm64: no shorter form holds the number
+_MARK = 0x4E756D6265720000          # stands for the number that its low bits count
 
 
 class Code:
@@ -55,13 +59,38 @@ class Code:
 
     def place(self, source: str) -> int:
         """Assemble and keep; the address of the first instruction."""
-        return self.put(assemble_plain(source, self.address + self.used))
+        return self.put(assemble(source))
 
     def close(self) -> None:
         """Give the memory back; nothing may point here any more."""
         if self.size:
             _libc.munmap(self.address, self.size)
             self.size = 0
+
+
+def assemble(source: str) -> bytes:
+    """Code of labels, literals and registers that runs wherever it lies.  What differs from machine to machine are the
+    numbers of MOV r64, imm64; the rest is assembled once in a process.  Raises AssemblyError.
+    """
+    numbers: list[int] = []
+
+    def mark(match: re.Match[str]) -> str:
+        numbers.append(int(match[2], 16))
+        return f"{match[1]}, {_MARK + len(numbers) - 1:#x}"
+
+    marked = _FAR.sub(mark, source)
+    kept, places = _assembled(marked, len(numbers))
+    code = bytearray(kept)
+    for place, number in zip(places, numbers):
+        code[place:place + 8] = number.to_bytes(8, "little")
+    return bytes(code)
+
+
+@functools.lru_cache(1024)
+def _assembled(marked: str, numbers: int) -> tuple[bytes, list[int]]:
+    """The code, and where the numbers are to be put."""
+    code = assemble_plain(marked, 0)
+    return code, [code.index((_MARK + number).to_bytes(8, "little")) for number in range(numbers)]
 
 
 def jump(target: int) -> bytes:
