@@ -101,10 +101,9 @@ def test_the_page_needs_nothing_else(record):
         assert form["name"] in text
 
 
-@pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
-def test_the_picture(record, kind, start):
+def test_the_picture(record):
     pytest.importorskip("matplotlib", reason="pip install matplotlib")
-    assert plot.draw(record, kind).startswith(start)
+    assert plot.draw(record, "png").startswith(b"\x89PNG")
 
 
 def test_what_is_missing_or_failed_is_in_the_picture_and_on_the_page(record):
@@ -115,6 +114,7 @@ def test_what_is_missing_or_failed_is_in_the_picture_and_on_the_page(record):
     forms["KVM"]["cells"]["cpu"] = {"state": "failed", "why": "killed by SIGKILL", "rounds": 1, "whole": 1}
     forms["CPython"]["cells"]["cpu"]["cpu"] |= {"median": 0.0, "low": 0.0}        # neither drawn nor a divisor
     picture = plot.draw(record, "svg").decode()
+    assert picture.startswith("<?xml")
     assert "<!-- missing -->" in picture and "<!-- failed -->" in picture
     assert table.ratio(record, forms["CPython"], "cpu") is None
     text = page.page(record)

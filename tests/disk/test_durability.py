@@ -85,7 +85,7 @@ def survives(start, disk, log, chance, trial, share):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_every_crash_leaves_a_valid_image_with_all_that_was_flushed(seed, tmp_path, monkeypatch):
-    crash_everywhere(seed, tmp_path, monkeypatch, 0.15)
+    crash_everywhere(seed, tmp_path, monkeypatch, 0.08)
 
 
 @pytest.mark.long

@@ -123,9 +123,10 @@ def source(seed):
     return code
 
 
-@pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("listener", [None, "late", "at once"])
-def test_random_guests_run_as_on_the_plain_core(made, seed, listener):
+LISTENERS = pytest.mark.parametrize("listener", [None, "late", "at once"])
+
+
+def alike(made: Maker, seed: int, listener: str | None) -> None:
     ends = []
     for fast in ("none", ALONE, BOTH, ALL):
         machine, heard, printed = made(fast, source(f"ports {seed}")), bytearray(), bytearray()
@@ -138,6 +139,19 @@ def test_random_guests_run_as_on_the_plain_core(made, seed, listener):
     assert ends[0] == ends[1] == ends[2] == ends[3]
     counters = ends[0][1]
     assert counters["port_reads"] > 1000 and counters["port_writes"] > 1000
+
+
+@pytest.mark.parametrize("seed", range(6))
+@LISTENERS
+def test_random_guests_run_as_on_the_plain_core(made, seed, listener):
+    alike(made, seed, listener)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(6, 40))
+@LISTENERS
+def test_random_guests_of_many(made, seed, listener):
+    alike(made, seed, listener)
 
 
 # -- our own kernels

@@ -235,13 +235,18 @@ def brief(path, level="blocks", window=None, flight=None):
     return path
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return brief(tmp_path_factory.mktemp("whole") / "t")
+
+
 @pytest.mark.parametrize("other, said", [
     ({"level": "events"}, "holds events alone"), ({"window": Window(cpl=0)}, "different windows (--trace-cpl)"),
     ({"window": Window(time=(0, 10_000_000))}, "different windows (--trace-time)"),
     ({"window": Window(start=b"paging")}, "different windows (--trace-from)"),
     ({"window": Window(ranges=((0x100000, 0x1FFFFF),))}, "different windows (--trace-range)")])
-def test_traces_that_hold_different_things_are_not_compared(other, said, tmp_path, capfd):
-    a, b = brief(tmp_path / "a"), brief(tmp_path / "b", **other)
+def test_traces_that_hold_different_things_are_not_compared(other, said, whole, tmp_path, capfd):
+    a, b = whole, brief(tmp_path / "b", **other)
     for first, second in (a, b), (b, a):
         assert main(["trace", "diff", str(first), str(second)]) == 2
         error = capfd.readouterr().err
@@ -249,10 +254,9 @@ def test_traces_that_hold_different_things_are_not_compared(other, said, tmp_pat
     assert emu(capfd, "diff", b, brief(tmp_path / "c", **other)).startswith("the same: ")
 
 
-def test_levels_that_hold_the_same_blocks_are_compared(tmp_path, capfd):
-    a = brief(tmp_path / "a")
+def test_levels_that_hold_the_same_blocks_are_compared(whole, tmp_path, capfd):
     for name, other in {"b": {"level": "insns"}, "c": {"flight": 1000}}.items():
-        assert emu(capfd, "diff", a, brief(tmp_path / name, **other)).startswith("the same: ")
+        assert emu(capfd, "diff", whole, brief(tmp_path / name, **other)).startswith("the same: ")
 
 
 def test_rows_of_the_instruction_level_tell_their_block_where_others_were_left_out(tmp_path):

@@ -212,9 +212,10 @@ def test_each_switch_is_an_event_with_both_pointers(tmp_path):
     trace, _, seen, _ = recorded(tmp_path / "t", "mov")
     events = trace.events.filter(trace.events["kind"] == layout.KINDS[layout.STACK])
     starts = np.cumsum(np.concatenate([lengths for _, _, lengths in trace.runs()]))
+    blocks = trace.blocks()
     assert len(events) > 100
     for position, before, after in events.select("position", "address", "value").iter_rows():
-        block = int(trace.blocks(position - 1, 1)[0])
-        assert any("sp, word ptr" in operands for _, _, _, operands in disassemble(trace.code[block]))
+        block = trace.code[int(blocks[position - 1])]
+        assert any("sp, word ptr" in operands for _, _, _, operands in disassemble(block))
         assert seen[starts[position - 1]][1] == after                   # at the next block's first instruction
         assert seen[starts[position - 2]][1] == before
