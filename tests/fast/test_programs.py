@@ -56,8 +56,9 @@ def moved(case: Program, seed: int, techniques: list[str]) -> list[str]:
 def on_qemu(first: int, last: int) -> None:
     cases = [program(seed, portable=True) for seed in range(first, last)]
     for case, theirs in zip(cases, qemu.run_qemu([case.image() for case in cases]), strict=True):
-        if compare_with_qemu(case, theirs):
+        if found := compare_with_qemu(case, theirs):
             hold(case, lambda case: compare_with_qemu(case, qemu.run_qemu([case.image()], 20)[0]))
+            pytest.fail("\n".join([case.listing(), "only behind the programs before it:", *found]), pytrace=False)
 
 
 def compare_with_qemu(case: Program, theirs: qemu.Outcome) -> list[str]:
