@@ -198,7 +198,7 @@ def _run(directory: Path, length: int, count: int, timeout: float) -> list[dict[
             while len(registers) < count and gdb.go():
                 registers.append(gdb.read())
                 gdb.write("rip", world.LEAVE)
-                for name in LONG_ALONE if registers[-1]["efer"] & 0x400 else ():     # else the next program may still see them
+                for name in LONG_ALONE if registers[-1]["efer"] & 0x400 else ():     # the next program may see them
                     gdb.write(name, 0)
             if len(registers) == count:
                 gdb.go()
