@@ -265,13 +265,15 @@ class Session:
 
     def leave(self, limit: float = 10) -> tuple[float, float]:
         """Let it end by itself, for nothing more is asked; its CPU and wall seconds."""
+        self.hang_up()
         child, self.child = self.child, None
-        if child is None:
-            return 0.0, 0.0
-        assert child.child.stdin
-        with contextlib.suppress(OSError):
-            child.child.stdin.close()
-        return child.end(kill=False, limit=limit)
+        return (0.0, 0.0) if child is None else child.end(kill=False, limit=limit)
+
+    def hang_up(self) -> None:
+        """Nothing more is asked: it begins to end."""
+        if self.child is not None and self.child.child.stdin:
+            with contextlib.suppress(OSError):
+                self.child.child.stdin.close()
 
     def close(self) -> None:
         if self.child is not None:

@@ -88,7 +88,7 @@ class Bare:
     """The machine of the bare guest, or the two: `io` needs a disk; traced if `level` is one of a trace's.
 
     A machine that is traced stays between runs, and so does its recording, which is thrown away: each run starts with a
-    reset.  `memory` has a machine of its own, for a TLB of the engine that little has used shrinks at a reset.
+    reset.
     """
 
     def __init__(self, level: str, directory: Path) -> None:
@@ -110,7 +110,7 @@ class Bare:
 
     def run(self, number: int, rounds: int) -> None:
         disk = number == WORKLOADS["io"].number
-        if disk in self.last and (self.level == "bare" or number == WORKLOADS["memory"].number):
+        if disk in self.last and self.level == "bare":
             self.close()
         settle()
         start = time.process_time_ns(), time.monotonic_ns()

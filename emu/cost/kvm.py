@@ -1,9 +1,14 @@
-"""The bare guest on /dev/kvm, by ioctl and mmap: `python -m emu.cost.kvm WORKLOAD ROUNDS`, or `probe`.
+"""The bare guest on /dev/kvm, by ioctl and mmap: `python -m emu.cost.kvm KERNEL [timer]`, or `probe`.
 
 Source: Linux, Documentation/virt/kvm/api.rst; structures of include/uapi/linux/kvm.h and arch/x86/include/uapi/asm/kvm.h.
 The guest starts in long mode, with the page tables that kernel.asm would make; its exits (marks at port E9h, commands to its
-disk at 510h, HLT at the end) are answered here; for `irq` the host's kernel has a PIC and a PIT.  Marks as portable.py
+disk at 510h, HLT at the end) are answered here; with `timer` the host's kernel has a PIC and a PIT.  Marks as portable.py
 writes them; `probe` prints the cost of one exit in ns.
+
+What a processor asks for, and an emulated KVM may not: the TSS's pages of a VT-x without unrestricted guest are set, and its
+identity map lies at its default, FFFBC000h, beside all memory; PIC and PIT are there before the processor is, whose LINT0
+takes the PIC's INTR at reset (it is number 0, the boot processor); every segment has its access rights, and TR, from reset,
+is a busy TSS.  With a PIC, HLT waits in the host's kernel: a guest that has failed is ended by its parent's time limit.
 """
 
 from __future__ import annotations
@@ -17,9 +22,9 @@ import struct
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 from emu.cost import programs
-from emu.cost.workloads import WORKLOADS
 
 MEMORY = 128 << 20
 CREATE_VM, CREATE_VCPU, RUN, VCPU_MMAP_SIZE, SET_TSS = 0xAE01, 0xAE41, 0xAE80, 0xAE04, 0xAE47
@@ -27,7 +32,9 @@ CREATE_IRQCHIP, CREATE_PIT2 = 0xAE60, 0x4040AE77
 GET_SUPPORTED_CPUID, SET_CPUID2, SET_MEMORY = 0xC008AE05, 0x4008AE90, 0x4020AE46
 SET_REGS, GET_SREGS, SET_SREGS = 0x4090AE82, 0x8138AE83, 0x4138AE84
 EXIT_IO, EXIT_HLT, EXIT_SHUTDOWN, EXIT_FAIL, EXIT_INTERNAL = 2, 5, 8, 9, 17
-NAMES = {EXIT_SHUTDOWN: "triple fault", EXIT_FAIL: "entry failed", EXIT_INTERNAL: "KVM internal error"}
+NAMES = {EXIT_SHUTDOWN: "triple fault", EXIT_HLT: "its kernel gave up (HLT)", EXIT_FAIL: "entry failed, reason",
+         EXIT_INTERNAL: "KVM internal error"}
+MOST_IDS = 256                                  # leaves of CPUID: KVM_MAX_CPUID_ENTRIES; fewer are E2BIG on some processors
 RUNNER, PRD, POSITION, PIECE = 0x510, 0x3FD400, 0x3FF040, 4096       # as disk.asm has it
 WRITE_DMA, FLUSH_CACHE = 0xCA, 0xE7
 CR0, CR4, EFER = 0x80000033, 0x620, 0x501       # PG NE ET MP PE; PAE OSFXSR OSXMMEXCPT; LMA LME SCE
@@ -42,24 +49,36 @@ def tables() -> bytes:
     return bytes(made)
 
 
+def ioctl(file: int, request: int, argument: int | bytearray = 0) -> int:
+    """As ioctl(2), again after a signal: KVM_CREATE_VM, too, is broken off by one.  Raises OSError."""
+    while True:
+        try:
+            return fcntl.ioctl(file, request, argument)
+        except InterruptedError:
+            continue
+
+
 class VM:
     """One processor and its memory, with a timer if there are to be interrupts."""
 
     def __init__(self, timer: bool = False) -> None:
         self.kvm = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)
-        self.vm = fcntl.ioctl(self.kvm, CREATE_VM, 0)
+        self.vm = ioctl(self.kvm, CREATE_VM)
         self.memory = mmap.mmap(-1, MEMORY, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.base = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
-        fcntl.ioctl(self.vm, SET_TSS, 0x7FFBD000)
-        fcntl.ioctl(self.vm, SET_MEMORY, struct.pack("<IIQQQ", 0, 0, 0, MEMORY, self.base))
+        ioctl(self.vm, SET_TSS, 0x7FFBD000)
+        ioctl(self.vm, SET_MEMORY, bytearray(struct.pack("<IIQQQ", 0, 0, 0, MEMORY, self.base)))
         if timer:
-            fcntl.ioctl(self.vm, CREATE_IRQCHIP, 0)
-            fcntl.ioctl(self.vm, CREATE_PIT2, bytes(64))
-        self.cpu = fcntl.ioctl(self.vm, CREATE_VCPU, 0)
-        self.run_ = mmap.mmap(self.cpu, fcntl.ioctl(self.kvm, VCPU_MMAP_SIZE, 0))
-        ids = bytearray(struct.pack("<II", 100, 0) + bytes(100 * 40))
-        fcntl.ioctl(self.kvm, GET_SUPPORTED_CPUID, ids)
-        fcntl.ioctl(self.cpu, SET_CPUID2, ids)
+            try:
+                ioctl(self.vm, CREATE_IRQCHIP)
+                ioctl(self.vm, CREATE_PIT2, bytearray(64))
+            except OSError as error:            # Linux from 6.16 on can be built without (CONFIG_KVM_IOAPIC)
+                sys.exit(f"the host's KVM has no PIC and PIT: {error.strerror}")
+        self.cpu = ioctl(self.vm, CREATE_VCPU)
+        self.run_ = mmap.mmap(self.cpu, ioctl(self.kvm, VCPU_MMAP_SIZE, 0))
+        ids = bytearray(struct.pack("<II", MOST_IDS, 0) + bytes(MOST_IDS * 40))
+        ioctl(self.kvm, GET_SUPPORTED_CPUID, ids)
+        ioctl(self.cpu, SET_CPUID2, ids)
         self.exits: dict[int, int] = {}
 
     def start(self, kernel: bytes, entry: int) -> None:
@@ -67,7 +86,7 @@ class VM:
         self.memory[programs.KERNEL:programs.KERNEL + len(kernel)] = kernel
         self.memory[programs.TABLES:programs.TABLES + 0x3000] = tables()
         sregs = bytearray(312)
-        fcntl.ioctl(self.cpu, GET_SREGS, sregs)
+        ioctl(self.cpu, GET_SREGS, sregs)
         code = struct.pack("<QIH8B2x", 0, 0xFFFFFFFF, 8, 11, 1, 0, 0, 1, 1, 1, 0)       # type present dpl db s l g avl
         data = struct.pack("<QIH8B2x", 0, 0xFFFFFFFF, 16, 3, 1, 0, 1, 1, 0, 1, 0)
         sregs[0:24] = code
@@ -77,17 +96,12 @@ class VM:
         cr = 8 * 24 + 2 * 16                                                             # after eight segments, two tables
         struct.pack_into("<4Q", sregs, cr, CR0, 0, programs.TABLES, CR4)
         struct.pack_into("<Q", sregs, cr + 40, EFER)
-        fcntl.ioctl(self.cpu, SET_SREGS, bytes(sregs))
-        fcntl.ioctl(self.cpu, SET_REGS, struct.pack("<18Q", *[0] * 16, entry, 2))
+        ioctl(self.cpu, SET_SREGS, sregs)
+        ioctl(self.cpu, SET_REGS, bytearray(struct.pack("<18Q", *[0] * 16, entry, 2)))
 
     def run(self) -> tuple[int, int, bytes]:
         """(exit reason, port, what was written to it)."""
-        while True:
-            try:
-                fcntl.ioctl(self.cpu, RUN, 0)
-                break
-            except InterruptedError:
-                continue
+        ioctl(self.cpu, RUN)
         reason, = struct.unpack_from("<I", self.run_, 8)
         self.exits[reason] = self.exits.get(reason, 0) + 1
         if reason != EXIT_IO:
@@ -96,26 +110,32 @@ class VM:
         return reason, port, bytes(self.run_[offset:offset + size * count])
 
 
-def run(number: int, rounds: int) -> None:
+    def told(self, reason: int) -> str:
+        """An exit that nobody wants, in words: of what failed, the number that KVM gives."""
+        number, = struct.unpack_from("<Q" if reason == EXIT_FAIL else "<I", self.run_, 32)
+        return NAMES.get(reason, f"exit {reason}") + f" {number:#x}" * (reason in (EXIT_FAIL, EXIT_INTERNAL))
+
+
+def run(kernel: bytes, timer: bool) -> None:
     """One workload.  The kernel goes back to its program by IRETQ.
 
     An emulated KVM (kvm_pvm) was seen to leave the CPL at 3 when its guest's SYSCALL goes to LSTAR: SYSRET, HLT, LTR and LIDT
     raise #GP from then on, and port I/O asks the TSS's bitmap.  So the kernel of `by_iret` loads these tables before.
     """
+    vm = VM(timer)
+    vm.start(kernel, programs.ENTRY64)
     with tempfile.TemporaryFile() as disk:
-        _run(number, rounds, disk.fileno())
+        _run(vm, disk.fileno())
 
 
-def _run(number: int, rounds: int, disk: int) -> None:
-    vm = VM(timer=number == WORKLOADS["irq"].number)
-    vm.start(programs.kernel(number, rounds, by_iret=True), programs.ENTRY64)
+def _run(vm: VM, disk: int) -> None:
     times: list[tuple[int, int]] = []
     exits = 0
     text = ""
     while True:                                         # to its last word: HLT needs ring 0
         reason, port, data = vm.run()
         if reason != EXIT_IO:
-            sys.exit(f"KVM: {NAMES.get(reason, f'exit {reason}')}")
+            sys.exit(f"KVM: {vm.told(reason)}")
         if port == 0xE9 and data in (b"\1", b"\2"):
             times.append((time.process_time_ns(), time.monotonic_ns()))
             if data == b"\1":
@@ -126,7 +146,10 @@ def _run(number: int, rounds: int, disk: int) -> None:
         elif port == 0xE9 and data == b"\3":
             break
         elif port == RUNNER:
-            served(vm, disk, data[0])
+            try:
+                served(vm, disk, data[0])
+            except OSError as error:
+                sys.exit(f"its disk: {error.strerror}")
         elif port == 0xE9:
             text += "%x" % (data[0] - ord("a"))
     (cpu, wall), (cpu_end, wall_end) = times
@@ -143,7 +166,8 @@ def served(vm: VM, disk: int, command: int) -> None:
         if os.pwrite(disk, memoryview(vm.memory)[address:address + PIECE], at) != PIECE:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     else:
-        os.preadv(disk, [memoryview(vm.memory)[address:address + PIECE]], at)
+        if os.preadv(disk, [memoryview(vm.memory)[address:address + PIECE]], at) != PIECE:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def probe(exits: int = 200) -> None:
@@ -163,6 +187,6 @@ if __name__ == "__main__":
         if sys.argv[1] == "probe":
             probe()
         else:
-            run(int(sys.argv[1]), int(sys.argv[2]))
+            run(Path(sys.argv[1]).read_bytes(), sys.argv[2:] == ["timer"])
     except OSError as error:
         sys.exit(f"/dev/kvm: {error.strerror}")

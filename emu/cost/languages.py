@@ -15,7 +15,7 @@ class Java(Language):
     name, what = "JVM -Xint", "Java byte code, interpreted"
     options: tuple[str, ...] = ("-Xint",)
     path = "java"
-    shares = {"": 16, "cpu": 32, "memory": 8, "float": 2, "syscall": 4, "io": 4}
+    shares = {"": 16, "cpu": 32, "memory": 8, "float": 2, "syscall": 8, "io": 4}
     worth = {"syscall": 2}
     note = CALLS = ("syscall: Java has none that is trivial; what counts as two is RandomAccessFile's seek and "
                     "getFilePointer, an lseek(2) each; irq: a thread of a ScheduledThreadPoolExecutor, beside the work, not "
@@ -34,7 +34,7 @@ class Java(Language):
 
 class JavaCompiled(Java):
     name, what, options, warm = "JVM compiled", "Java byte code, compiled while it runs", (), 8
-    shares = {"": 1, "syscall": 4}
+    shares = {"": 1, "syscall": 8}
     note = "warmed up with an eighth of the work; the compiler's threads count; " + Java.CALLS
 
 
@@ -42,7 +42,7 @@ class Ruby(Language):
     name, what = "Ruby YARV", "Ruby's interpreter of byte code"
     options: tuple[str, ...] = ("--disable-gems",)
     path = "ruby"
-    shares = {"": 32, "cpu": 64, "calls": 8, "float": 4, "syscall": 2, "io": 2}
+    shares = {"": 32, "calls": 8, "float": 4, "syscall": 2, "io": 2}
     note = IRQ = "irq: a signal of setitimer(2), which Ruby's library has not: by Fiddle"
 
     def find(self) -> None:
@@ -70,7 +70,7 @@ class RubyJit(Ruby):
 
 class WebAssembly(Language):
     name, what = "WebAssembly", "wasmtime: a module of bytes, compiled before it runs"
-    shares = {"": 1, "io": 4, "syscall": 4}
+    shares = {"": 1, "io": 8, "syscall": 4}
     note = ("compiled before it starts: that is its start-up, and it needs no warm-up; syscall: fd_seek of WASI, a call of "
             "the machine's host, which answers it without the kernel; irq: wasmtime's epochs, which the code looks at in "
             "each loop, and whose callback counts")

@@ -134,6 +134,8 @@ def measure(kinds: Sequence[type[Form]], names: Sequence[str], rounds: int,
         }
     finally:
         for form in forms:
+            form.end()
+        for form in forms:
             form.close()
         room.close()
 

@@ -129,7 +129,9 @@ def _start_up(points: Any, forms: Sequence[Mapping[str, Any]], work: str) -> Non
     if not places:
         return
     points.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    points.figure.canvas.draw()
+    figure = points.figure.figure
+    figure.draw_without_rendering()             # lays it all out; once, for names change nothing of it
+    figure.set_layout_engine("none")
     pixels = points.transData.transform([place[:2] for place in places])
     unit = points.figure.dpi / 72
     taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in pixels]

@@ -42,6 +42,16 @@ start:
     call decimal
     mov rbp, rax
     call prepare
+    cmp ebx, 2                  # memory: its pages are there, as an array's of a language are; a part of the work needs all
+    jne prepared
+    mov edi, WORDS
+    mov ecx, 16384
+touched:
+    mov byte ptr [rdi], 0
+    add edi, 4096
+    dec ecx
+    jnz touched
+prepared:
     mov edi, TEXT
     mov byte ptr [rdi], 1
     mov edx, 1

@@ -9,8 +9,6 @@ import functools
 import struct
 from pathlib import Path
 
-from emu.assembler import assemble_file
-
 HERE = Path(__file__).parent
 CODE, DATA, WORDS = 0x400000, 0x600000, 0x800000             # as program.asm has it
 DATA_END = WORDS + (64 << 20) + (2 << 20)
@@ -21,6 +19,7 @@ KERNEL, ARGUMENTS, ENTRY64, TABLES, GDT = 0x3FE000, 0x3FE600, 0x3FE200, 0x3F0000
 @functools.cache
 def code() -> bytes:
     """The program's bytes, at CODE."""
+    from emu.assembler import assemble_file
     return assemble_file(HERE / "program.asm", bits=64)
 
 
@@ -35,9 +34,15 @@ def elf() -> bytes:
     return (header + segments).ljust(0x1000, b"\0") + body
 
 
+@functools.cache
+def _kernel(by_iret: bool) -> bytes:
+    from emu.assembler import assemble_file
+    return assemble_file(HERE / "kernel.asm", {"BY_IRET": int(by_iret)})
+
+
 def kernel(workload: int, rounds: int, by_iret: bool = False) -> bytes:
     """A Multiboot kernel that runs one workload; loaded at KERNEL, as it stands."""
-    made = bytearray(assemble_file(HERE / "kernel.asm", {"BY_IRET": int(by_iret)}))
+    made = bytearray(_kernel(by_iret))
     made[ARGUMENTS - KERNEL:ARGUMENTS - KERNEL + 1] = b"%d" % workload
     text = b"%d" % rounds
     made[ARGUMENTS - KERNEL + 16:ARGUMENTS - KERNEL + 16 + len(text)] = text

@@ -44,7 +44,7 @@ def test_each_piece_that_goes_to_a_disk_is_exits(tmp_path):
     for kind in (forms.Bare, forms.Qemu):
         directory = tmp_path / kind.__name__
         directory.mkdir()
-        _, out = found(kind, Workload("io", 7, 400, "", ""), directory)
+        _, out = found(kind, Workload("io", 7, 1600, "", ""), directory)
         assert out.count > 2 * out.rounds               # written and read back
 
 
