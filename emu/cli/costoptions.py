@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-LOOPS = "cpu", "calls", "memory", "float", "syscall", "io", "irq"
+LOOPS = "spawn", "cpu", "calls", "memory", "float", "syscall", "io", "irq"
 QUICK, FULL = 3, 10             # rounds
 
 

@@ -1,19 +1,19 @@
 """One inner loop in every form, side by side: what is executed, how long each step took, and where the time went.
 
-The ledger puts a model beside the measurement: exits times the price of one, plus the work.  Neither is taken from the
-measurement itself (exits.py): our machine's come from a run on its ledger, a hook's price from another workload, KVM's and
-QEMU's from a guest that does nothing but leave, the work of KVM and of a hook from the process.
+The ledger puts a model beside the measurement: exits times the price of one, what is moved for them, and the work.  None of
+it is taken from the measurement itself: see exits.py.  A start is told by its stages: see spawning.py.
 """
 
 from __future__ import annotations
 
 import contextlib
 import statistics
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from emu.cost import exits, languages, loops
+from emu.cost import exits, languages, loops, spawning
 from emu.cost import forms as kinds
 from emu.cost.catalog import FORMS
 from emu.cost.children import Sample
@@ -25,6 +25,7 @@ from emu.cost.table import seconds
 from emu.cost.workloads import CRC, WORKLOADS, Workload
 
 TURNS = 3
+NAMES, WIDTH = 22, 110
 MOST = 6                        # ways out that are told, for each form
 Progress = Callable[[str, float | None], None]
 
@@ -35,8 +36,50 @@ def explain(name: str = "cpu", record: Any = None, progress: Progress = lambda w
     with Room() as directory:
         lines = [f"{name}: {WORKLOADS[name].what}. The inner loop: {loop.what}",
                  *loops.side_by_side(loops.columns(loop, directory))]
+        if name == "spawn" and record is None:
+            return "\n".join([*lines, "", *_starts(directory, progress)])
         steps = times(record, name) if record is not None else _measure(name, directory, progress)
     return "\n".join([*lines, "", *ledger(steps, loop)])
+
+
+def _starts(directory: Path, progress: Progress) -> Iterator[str]:
+    """One line a form: its start and its stages."""
+    process = 0.0
+    yield f"{'':{NAMES}}{'start to end':>13}   its stages"
+    for name, form in _found(directory, progress, "spawn"):
+        if isinstance(form, str):
+            yield f"{name:{NAMES}}{'-':>13}   {form}"
+            continue
+        try:
+            made = spawning.stages(form, process)
+        except (Missing, *FAILURES) as error:
+            yield f"{form.name:{NAMES}}{'-':>13}   {said(error)}"
+            continue
+        if type(form) is kinds.Native:
+            process = made[0][1]
+        head = f"{form.name:{NAMES}}{seconds(sum(spent for _, spent in made)):>13}   "
+        told = "; ".join(f"{seconds(spent)} {what}" for what, spent in made)
+        yield from textwrap.wrap(told, WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
+    yield ""
+    yield "Wall time, medians of several. A stage is what a command takes that goes so far, over the one that goes less far."
+
+
+def _found(directory: Path, progress: Progress, what: str) -> Iterator[tuple[str, Form | str]]:
+    """The name of every form, and it, or why it is not here."""
+    for number, kind in enumerate(FORMS):
+        form = kind(directory / str(number))
+        progress(f"{what} in {form.name}", number / len(FORMS))
+        try:
+            form.directory.mkdir()
+            form.find()
+        except (Missing, *FAILURES) as error:
+            yield form.name, said(error)
+            continue
+        try:
+            yield form.name, form
+        finally:
+            with contextlib.suppress(OSError):
+                form.close()
 
 
 def times(record: Any, name: str = "cpu") -> dict[str, Any]:
@@ -59,20 +102,16 @@ def _measure(name: str, directory: Path, progress: Progress) -> dict[str, Any]:
     workload = CRC if name == "cpu" else WORKLOADS[name]
     made: dict[str, Any] = {}
     native: Sample | None = None
-    for number, kind in enumerate(FORMS):
-        form = kind(directory / str(number))
-        progress(f"{workload.name} in {form.name}", number / len(FORMS))
+    for found, form in _found(directory, progress, workload.name):
+        if isinstance(form, str):
+            made[found] = {"why": form}
+            continue
         try:
-            form.directory.mkdir()
-            form.find()
-            made[form.name], sample = _one(form, workload, LOOPS[name], native)
-            if kind is kinds.Native:
+            made[found], sample = _one(form, workload, LOOPS[name], native)
+            if type(form) is kinds.Native:
                 native = sample
         except (Missing, *FAILURES) as error:
-            made[form.name] = {"why": said(error)}
-        finally:
-            with contextlib.suppress(OSError):
-                form.close()
+            made[found] = {"why": said(error)}
     return made
 
 
@@ -88,8 +127,6 @@ def _one(form: Form, workload: Workload, loop: Loop, native: Sample | None) -> t
     made: dict[str, Any] = {"step": cpu / cell.rounds / loop.steps}
     if isinstance(form, kinds.Kvm) and not kinds.hardware():
         made["aside"] = "; but KVM is emulated here, and ring 0 interpreted"
-    if workload.name == "io" and isinstance(form, (kinds.Kvm, kinds.Hooked)):
-        made["aside"] = "; and here exits move pieces of 4 KiB, which the price does not hold"
     try:
         found = exits.exits(form, workload, sample, native)
     except FAILURES as error:
@@ -97,33 +134,42 @@ def _one(form: Form, workload: Workload, loop: Loop, native: Sample | None) -> t
     if found is not None:
         steps = found.rounds * loop.steps
         made |= {"exits": found.count / steps, "price": found.price, "work": found.work / steps,
+                 "device": found.device / steps,
                  "ways": [(way, count, spent) for way, count, spent in found.ways if count], "rounds": found.rounds}
     return made, sample
 
 
 def ledger(steps: dict[str, Any], loop: Loop) -> Iterator[str]:
-    """One line a form: ns a step, and the model where there is one; then the ways out."""
-    yield (f"{'':22}{'a step':>10}{'exits':>13} x {'price':>8} + {'work':>9} = {'model':>9}{'measured/model':>16}   why")
+    """One line a form: its time a step, and the model where there is one; then why, and the ways out."""
+    yield (f"{'':{NAMES}}{'a step':>8}{'exits':>13} x {'price':>7} + {'moved':>7} + {'work':>7} = {'model':>7}"
+           f"{'measured/model':>16}")
     for name, found in steps.items():
         if "step" not in found:
-            yield f"{name:22}{'-':>10}   {found['why']}"
+            yield f"{name:{NAMES}}{'-':>8}   {found['why']}"
             continue
-        head = f"{name:22}{seconds(found['step']):>10}{'' if 'exits' not in found else rate(found['exits']):>13}"
+        head = f"{name:{NAMES}}{seconds(found['step']):>8}{'' if 'exits' not in found else rate(found['exits']):>13}"
         if "price" in found:
-            model = found["exits"] * found["price"] + found["work"]
-            head += (f" x {seconds(found['price']) if found['exits'] else '-':>8} + {seconds(found['work']):>9} = "
-                     f"{seconds(model):>9}{format(found['step'] / model, '.2f') if model else '':>16}")
-        else:
-            head = f"{head:79}"
-        yield f"{head}   {found.get('unpriced') or WHY.get(name, '')}{found.get('aside', '')}"
+            moved = found.get("device", 0.0)
+            model = found["exits"] * found["price"] + moved + found["work"]
+            head += (f" x {seconds(found['price']) if found['exits'] else '-':>7} + {seconds(moved) if moved else '-':>7} + "
+                     f"{seconds(found['work']):>7} = {seconds(model):>7}"
+                     f"{format(found['step'] / model, '.2f') if model else '':>16}")
+        yield head.rstrip()
     yield ""
     yield f"A step: {loop.step}; {loop.steps:,} in a round. Times are CPU time."
     if any("price" in found for found in steps.values()):
-        yield "Exits are those of a step. The model, exits x price of one + work, is of other runs than the measurement:"
-        yield "emu's of its ledger; QEMU's of its log, a guest that only leaves, and less work; KVM's of its count, the same"
-        yield "guest, and the process; a hook's of its count, another workload, and the process."
+        yield "Exits are those of a step. The model is of other runs than the measurement: exits x price of one, what is"
+        yield "moved for them to and from a file of the host, and the work. emu's are of its ledger, less what that takes;"
+        yield "QEMU's of its log, a guest that only leaves, and half of the work; KVM's of its count, the same guest, and"
+        yield "the process (emulated: half of the work); a hook's of its count, another workload, and no hook. On a"
+        yield "quiet host measured/model is from 0.7 to 1.4."
     else:
         yield "From a record: its whole workload by the number of these steps; the price of an exit is not in it."
+    yield ""
+    yield "Why:"
+    for name, found in steps.items():
+        if "step" in found and (why := found.get("unpriced") or WHY.get(name, "")):
+            yield f"    {name:{NAMES}}{why}{found.get('aside', '')}"
     for name, found in steps.items():
         ways = sorted(found.get("ways", ()), key=lambda way: -way[2])
         if ways:

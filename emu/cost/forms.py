@@ -269,10 +269,14 @@ class Qemu(Form):
         return [self.path, "-accel", "tcg", *self.options, "-m", "128", "-display", "none", "-nodefaults", "-no-reboot",
                 "-debugcon", "stdio", *drive]
 
-    def run(self, workload: Workload, rounds: int) -> Sample:
+    def whole(self, workload: Workload, rounds: int) -> list[str]:
+        """With its kernel."""
         kernel = self.directory / "kernel"
         kernel.write_bytes(programs.kernel(workload.number, rounds))
-        return once([*self.command(workload.name == "io"), "-kernel", str(kernel)], LIMIT, stays=True)
+        return [*self.command(workload.name == "io"), "-kernel", str(kernel)]
+
+    def run(self, workload: Workload, rounds: int) -> Sample:
+        return once(self.whole(workload, rounds), LIMIT, stays=True)
 
 
 class QemuIcount(Qemu):
@@ -317,11 +321,13 @@ class Kvm(Form):
             self.note += ("; this host's KVM is emulated (no vmx or svm in /proc/cpuinfo): exits and system calls are slow, "
                           "and not those of a processor")
 
-    def run(self, workload: Workload, rounds: int) -> Sample:
+    def command(self, workload: Workload, rounds: int) -> list[str]:
         kernel = self.directory / "kernel"
         kernel.write_bytes(programs.kernel(workload.number, rounds, by_iret=True))
-        timer = ["timer"] if workload.name == "irq" else []
-        return once([sys.executable, "-m", "emu.cost.kvm", str(kernel), *timer], LIMIT, own=True)
+        return [sys.executable, "-m", "emu.cost.kvm", str(kernel), *(["timer"] if workload.name == "irq" else [])]
+
+    def run(self, workload: Workload, rounds: int) -> Sample:
+        return once(self.command(workload, rounds), LIMIT, own=True)
 
 
 def hardware() -> bool:

@@ -30,6 +30,7 @@ from emu.machine import End
 
 MEMORY, LINUX_MEMORY = 128 * MIB, 256 * MIB
 LIMIT = 3600                    # s of guest time
+PROBES = 5000                   # exits by which a ledger's own time is measured
 ACCESSES = "port_reads", "port_writes", "mmio_accesses"
 LINUX, MODULES, PROMPT = "linux-amd64", "ata-amd64", "/ # "
 FILE, DEVICE = "/emu-cost-io", "/dev/sda"       # what `io` opens, as system.asm has it, and what that is in Linux
@@ -38,10 +39,14 @@ ATTACHED = "disk"
 
 
 class Marks:
-    """Bytes from the guest; the times when its work begins and ends, and the machine's exits until then."""
+    """Bytes from the guest; the times when its work begins and ends, and the machine's exits until then.
+
+    `stop` is called when it begins, and after its last word.
+    """
 
     def __init__(self, exits: Callable[[], int] = lambda: 0) -> None:
         self.exits = exits
+        self.stop: Callable[[], None] = lambda: None
         self.times: list[tuple[int, int, int]] = []
         self.text = bytearray()
         self.done = False
@@ -51,8 +56,11 @@ class Marks:
             if byte in (1, 2):
                 self.times.append((time.process_time_ns(), time.monotonic_ns(), self.exits()))
                 self.text.clear()
+                if byte == 1:
+                    self.stop()
             elif byte == 3:
                 self.done = True
+                self.stop()
             else:
                 self.text.append(byte)
 
@@ -254,13 +262,26 @@ def ledger(kind: str, number: int, rounds: int, directory: Path) -> dict[str, An
             kernel.write_bytes(programs.kernel(number, rounds))
             machine = stack.enter_context(board(number == WORKLOADS["io"].number, directory, marks))
             machine.load(kernel)
-        machine.run_until(when=lambda: bool(marks.times), seconds=LIMIT)
+        marks.stop = machine.stop
+        machine.run_until(seconds=LIMIT)
         with Ledger(machine) as book:
             start = time.process_time_ns()
-            machine.run_until(when=lambda: marks.done, seconds=LIMIT)
+            machine.run_until(seconds=LIMIT)
             cpu = time.process_time_ns() - start
             facts = book.facts()
-    return {**facts, "cpu_ns": cpu, "result": marks.result()}
+            inside, beside = itself(book)
+    return {**facts, "cpu_ns": cpu, "result": marks.result(), "inside_ns": inside, "beside_ns": beside}
+
+
+def itself(book: Any) -> tuple[float, float]:
+    """What a ledger takes of an exit, in ns of CPU time: what it counts as the exit's own, and what as the guest's."""
+    measured = book.timed("ledger", "itself", lambda: None)
+    start = time.process_time_ns()
+    for _ in range(PROBES):
+        measured()
+    took = (time.process_time_ns() - start) / PROBES
+    inside = book.row("ledger", "itself")[1] / PROBES
+    return inside, took - inside
 
 
 def main() -> None:

@@ -1,9 +1,11 @@
-"""The bare guest on /dev/kvm, by ioctl and mmap: `python -m emu.cost.kvm KERNEL [timer]`, or `probe`.
+"""The bare guest on /dev/kvm, by ioctl and mmap: `python -m emu.cost.kvm KERNEL [timer] [unserved]`,
+`probe`, or `alone PIECES`.
 
 Source: Linux, Documentation/virt/kvm/api.rst; structures of include/uapi/linux/kvm.h and arch/x86/include/uapi/asm/kvm.h.
 The guest starts in long mode, with the page tables that kernel.asm would make; its exits (marks at port E9h, commands to its
-disk at 510h, HLT at the end) are answered here; with `timer` the host's kernel has a PIC and a PIT.  Marks as portable.py
-writes them; `probe` prints the cost of one exit in ns.
+disk at 510h, HLT at the end) are answered here; with `timer` the host's kernel has a PIC and a PIT; `unserved`: its disk's
+commands are exits that do nothing.  Marks as portable.py writes them.  `probe` prints what one exit costs, `alone` what the
+disk's commands take without a guest, in ns.
 
 What a processor asks for, and an emulated KVM may not: the TSS's pages of a VT-x without unrestricted guest are set, and its
 identity map lies at its default, FFFBC000h, beside all memory; PIC and PIT are there before the processor is, whose LINT0
@@ -36,7 +38,7 @@ NAMES = {EXIT_SHUTDOWN: "triple fault", EXIT_HLT: "its kernel gave up (HLT)", EX
          EXIT_INTERNAL: "KVM internal error"}
 MOST_IDS = 256                                  # leaves of CPUID: KVM_MAX_CPUID_ENTRIES; fewer are E2BIG on some processors
 RUNNER, PRD, POSITION, PIECE = 0x510, 0x3FD400, 0x3FF040, 4096       # as disk.asm has it
-WRITE_DMA, FLUSH_CACHE = 0xCA, 0xE7
+READ_DMA, WRITE_DMA, FLUSH_CACHE = 0xC8, 0xCA, 0xE7
 CR0, CR4, EFER = 0x80000033, 0x620, 0x501       # PG NE ET MP PE; PAE OSFXSR OSXMMEXCPT; LMA LME SCE
 
 
@@ -116,7 +118,7 @@ class VM:
         return NAMES.get(reason, f"exit {reason}") + f" {number:#x}" * (reason in (EXIT_FAIL, EXIT_INTERNAL))
 
 
-def run(kernel: bytes, timer: bool) -> None:
+def run(kernel: bytes, timer: bool, unserved: bool) -> None:
     """One workload.  The kernel goes back to its program by IRETQ.
 
     An emulated KVM (kvm_pvm) was seen to leave the CPL at 3 when its guest's SYSCALL goes to LSTAR: SYSRET, HLT, LTR and LIDT
@@ -125,7 +127,7 @@ def run(kernel: bytes, timer: bool) -> None:
     vm = VM(timer)
     vm.start(kernel, programs.ENTRY64)
     with tempfile.TemporaryFile() as disk:
-        _run(vm, disk.fileno())
+        _run(vm, -1 if unserved else disk.fileno())
 
 
 def _run(vm: VM, disk: int) -> None:
@@ -145,9 +147,9 @@ def _run(vm: VM, disk: int) -> None:
                 exits += sum(vm.exits.values())
         elif port == 0xE9 and data == b"\3":
             break
-        elif port == RUNNER:
+        elif port == RUNNER and disk >= 0:
             try:
-                served(vm, disk, data[0])
+                served(vm.memory, disk, data[0])
             except OSError as error:
                 sys.exit(f"its disk: {error.strerror}")
         elif port == 0xE9:
@@ -156,18 +158,33 @@ def _run(vm: VM, disk: int) -> None:
     os.write(1, b"\2%d %d %d %d\3" % (int(text[:16], 16), cpu_end - cpu, wall_end - wall, exits))
 
 
-def served(vm: VM, disk: int, command: int) -> None:
+def served(memory: mmap.mmap, disk: int, command: int) -> None:
     """One command to the disk of disk.asm.  Raises OSError."""
-    address, = struct.unpack_from("<I", vm.memory, PRD)
-    at = struct.unpack_from("<I", vm.memory, POSITION)[0] * 512
+    address, = struct.unpack_from("<I", memory, PRD)
+    at = struct.unpack_from("<I", memory, POSITION)[0] * 512
     if command == FLUSH_CACHE:
         os.fsync(disk)
     elif command == WRITE_DMA:
-        if os.pwrite(disk, memoryview(vm.memory)[address:address + PIECE], at) != PIECE:
+        if os.pwrite(disk, memoryview(memory)[address:address + PIECE], at) != PIECE:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     else:
-        if os.preadv(disk, [memoryview(vm.memory)[address:address + PIECE]], at) != PIECE:
+        if os.preadv(disk, [memoryview(memory)[address:address + PIECE]], at) != PIECE:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def alone(pieces: int) -> None:
+    """What the commands of `io` take without a guest."""
+    memory = mmap.mmap(-1, MEMORY, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    struct.pack_into("<I", memory, PRD, 0x600000)
+    with tempfile.TemporaryFile() as disk:
+        start = time.process_time_ns()
+        for command in (WRITE_DMA, READ_DMA):
+            for piece in range(pieces):
+                struct.pack_into("<I", memory, POSITION, piece * 8)
+                served(memory, disk.fileno(), command)
+            if command == WRITE_DMA:
+                served(memory, disk.fileno(), FLUSH_CACHE)
+        print(time.process_time_ns() - start)
 
 
 def probe(exits: int = 200) -> None:
@@ -186,7 +203,9 @@ if __name__ == "__main__":
     try:
         if sys.argv[1] == "probe":
             probe()
+        elif sys.argv[1] == "alone":
+            alone(int(sys.argv[2]))
         else:
-            run(Path(sys.argv[1]).read_bytes(), sys.argv[2:] == ["timer"])
+            run(Path(sys.argv[1]).read_bytes(), "timer" in sys.argv[2:], "unserved" in sys.argv[2:])
     except OSError as error:
         sys.exit(f"/dev/kvm: {error.strerror}")

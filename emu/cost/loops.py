@@ -37,6 +37,8 @@ class Loop:
 _CRC = Loop("CRC-32: result = table[(result ^ byte) & 255] ^ (result >> 8)", "one byte", SIZE,
             "movzx edx, byte ptr [r8 + rcx]", "crc")
 LOOPS = {
+    "spawn": Loop("x86: a process that starts another and waits for its end; the others' programs do nothing", "one start",
+                  1, "mov rdi, r14", "nothing"),
     "cpu": _CRC,
     "calls": Loop("Fibonacci by recursion: f(n) = f(n - 1) + f(n - 2)", "one call, recursive or indirect", 3193 + 987,
                   "cmp edi, 2", "fibonacci"),

@@ -63,7 +63,7 @@ class Runc(Form):
     def output(self, arguments: list[str]) -> str:
         """What the program writes in a container.  Raises FormError."""
         try:
-            ended = subprocess.run(self._command(arguments), capture_output=True, timeout=LIMIT, preexec_fn=die_with_parent)
+            ended = subprocess.run(self.command(arguments), capture_output=True, timeout=LIMIT, preexec_fn=die_with_parent)
         except (OSError, subprocess.SubprocessError) as error:
             self.close()
             raise FormError(str(error)) from None
@@ -73,12 +73,12 @@ class Runc(Form):
 
     def _run(self, arguments: list[str]) -> Sample:
         try:
-            return once(self._command(arguments), LIMIT, own=True)
+            return once(self.command(arguments), LIMIT, own=True)
         except FormError:
             self.close()
             raise
 
-    def _command(self, arguments: list[str]) -> list[str]:
+    def command(self, arguments: list[str]) -> list[str]:
         (self.directory / "config.json").write_text(json.dumps(self._config(["/work", *arguments])))
         self.made += 1
         self.id = f"emu-cost-{os.getpid()}-{self.made}"

@@ -146,7 +146,7 @@ def test_a_container_whose_runtime_is_killed_leaves_nothing(tmp_path):
         form.find()
     except Missing as missing:
         pytest.skip(str(missing))
-    command = form._command(["0", "4000000"])                   # minutes of work
+    command = form.command(["0", "4000000"])                   # minutes of work
     child = Child(command)
     while b"\1" not in os.read(child.child.stdout.fileno(), 100):
         pass

@@ -139,7 +139,7 @@ def test_a_hook_s_model_is_calls_times_their_price(record):
     hook = {"step": 3e-6, "exits": 8.0, "price": 4e-7, "work": 2e-9, "rounds": 1}
     lines = list(explain.ledger({"native": {"step": 2e-9}, "Unicorn, Python hook": hook, "KVM": {"why": "not here"}},
                                 loops.LOOPS["cpu"]))
-    assert re.search(r"Unicorn, Python hook +3 us +8 x +400 ns \+ +2 ns = +3\.2 us +0\.94", "\n".join(lines))
+    assert re.search(r"Unicorn, Python hook +3 us +8 x +400 ns \+ +- \+ +2 ns = +3\.2 us +0\.94", "\n".join(lines))
     assert any(re.search(r"KVM +-  +not here", line) for line in lines)
 
 
@@ -149,7 +149,7 @@ def test_the_inner_loop_is_that_of_the_program():
     assert any("i64.load8_u" in line for line in loops.wasm(loops.LOOPS["cpu"]))
 
 
-@pytest.mark.parametrize("name", loops.LOOPS)
+@pytest.mark.parametrize("name", [name for name in loops.LOOPS if name != "spawn"])
 def test_every_workload_has_its_loop_in_every_language(name, tmp_path):
     loop = loops.LOOPS[name]
     code = loops.machine_code(loop)
