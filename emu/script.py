@@ -24,6 +24,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from emu import bounded
 from emu.boards.board import Board
 from emu.boards.pc import PC
 from emu.chips.scancodes import NAMES
@@ -58,10 +59,8 @@ class Step:
 def read(path: str) -> list[Step]:
     """The steps of the script in the file `path`.  Raises BadScript."""
     try:
-        with open(path, "rb") as file:
-            data = file.read(LIMIT + 1)
-    except (OSError, ValueError) as error:      # ValueError: a NUL in the name
-        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        data = bounded.read(path, LIMIT)
+    except bounded.Unreadable as why:
         raise BadScript(f"{path}: cannot read the script: {why}") from None
     if len(data) > LIMIT:
         raise BadScript(f"{path}: longer than {LIMIT >> 20} MiB; it is no script")

@@ -12,12 +12,12 @@ import emu
 
 HOUSE = Path(emu.__file__).parent
 MAY = {
-    "host": "", "screen": "", "device": "", "clock": "", "engine": "", "x86": "", "assembler": "",
+    "host": "", "screen": "", "device": "", "clock": "", "engine": "", "x86": "", "assembler": "", "bounded": "",
     "bus": "device",
     "chips": "device bus",
     "machine": "bus clock engine device",
     "cpu": "engine x86 assembler",
-    "loaders": "x86 engine machine",
+    "loaders": "x86 engine machine bounded",
     "boards": "machine bus device chips host cpu loaders x86 engine screen",
     "datasheet": "device bus",
 }

@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from emu import bounded
 from emu.boards.board import MIB
 from emu.boards.drives import ROLES, DriveFile
 from emu.boards.pc import BOOT
@@ -163,10 +164,9 @@ def _calls_a_bios(kernel: Path | bytes) -> bool:
 
 def _rom(option: str, path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            data = file.read(_ROM + 1)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{option} {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        data = bounded.read(path, _ROM)
+    except bounded.Unreadable as why:
+        raise UsageError(f"{option} {path}: cannot be read: {why}") from None
     if not 0 < len(data) <= _ROM:
-        raise UsageError(f"{option} {path}: {len(data)} bytes or more are no ROM")
+        raise UsageError(f"{option} {path}: {'more than ' * bool(data)}{len(data[:_ROM])} bytes are no ROM")
     return data

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from emu import bounded
 from emu.loaders.start import BadImage, MemoryMap
 
 PAGE = 4096
@@ -91,10 +92,8 @@ class Ram:
 def read(path: str | Path, limit: int, what: str) -> bytes:
     """A file's bytes; BadImage when it cannot be read, is no file, or is longer than `limit` bytes."""
     try:
-        with open(path, "rb") as file:
-            data = file.read(limit + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        data = bounded.read(path, limit)
+    except bounded.Unreadable as why:
         raise BadImage(f"{path}: cannot read the {what}: {why}") from None
     if len(data) > limit:
         raise BadImage(f"{path}: the {what} is longer than {limit // MIB} MiB, which is more than the machine can hold")
