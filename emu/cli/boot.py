@@ -56,9 +56,8 @@ def boot(options: argparse.Namespace, signals: Signals) -> int:
                   _flag_only(signals)):
                 session = Session(machine, channel, limits, signals, _realtime(options), channel if both else debug, display,
                                   (recorded.poll, answers.poll))
-                if not gc.get_freeze_count():
-                    gc.freeze()                         # what lives now lives to the end: look at it no more
-                stop = session.run()
+                with _frozen():
+                    stop = session.run()
                 recorded.ended(stop, answers.ended(stop))
         except KeyboardInterrupt:                       # while a client was waited for
             stop = _signal_name(signals)
@@ -197,6 +196,19 @@ def _flag_only(signals: Signals) -> Iterator[None]:
         yield
     finally:
         signals.waiting = True
+
+
+@contextlib.contextmanager
+def _frozen() -> Iterator[None]:
+    """What lives now lives to the end of the run: until then the collector need not look at it."""
+    free = not gc.get_freeze_count()
+    if free:
+        gc.freeze()
+    try:
+        yield
+    finally:
+        if free:
+            gc.unfreeze()
 
 
 # -- after the run

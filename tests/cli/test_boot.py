@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sys
 import pytest
 
 from emu.cli import main
+from emu.cli.session import Session
 from emu.host import fetch
 from tests import guests
 
@@ -44,6 +46,19 @@ def test_an_end_has_its_status_and_one_line(name, status, said, guest, capfd):
     out, err = capfd.readouterr()
     assert out == "" and said in err.splitlines()[0] and err.startswith("emu: ")
     assert err.count("\n") == 1 or name == "triple"               # of which there is more to say: tests/debug
+
+
+def test_the_collector_leaves_alone_what_is_older_than_the_run_while_it_lasts(guest, monkeypatch):
+    seen, run = [], Session.run
+    monkeypatch.setattr(Session, "run", lambda session: (seen.append(gc.get_freeze_count()), run(session))[1])
+    frozen = gc.get_freeze_count()
+    gc.unfreeze()
+    try:
+        assert boot(guest("hello"), "--until", "wor") == 0
+        assert seen[0] > 1000 and gc.get_freeze_count() == 0
+    finally:
+        if frozen:
+            gc.freeze()
 
 
 def test_a_text_that_never_came_is_named_at_the_end(guest, capfd):
