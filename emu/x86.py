@@ -7,7 +7,6 @@ written, no A or D bit either.  Not modelled: protection keys, CET, HLAT, SGX (t
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -157,13 +156,6 @@ def encode_gate(gate: Gate) -> bytes:
 
 # -- exceptions: SDM 6.3.1, table 6-1; 6.15 ---------------------------------------------------------------------------
 
-class Class(enum.Enum):  # SDM table 6-4
-    BENIGN = "benign"
-    CONTRIBUTORY = "contributory"
-    PAGE_FAULT = "page fault"
-    DOUBLE_FAULT = "double fault"
-
-
 @dataclass(frozen=True, slots=True)
 class Vector:
     """A vector below 32.  `kind` is "fault", "trap", "abort", "interrupt" or, for #DB, "fault/trap"."""
@@ -173,11 +165,10 @@ class Vector:
     name: str
     kind: str = "fault"
     error_code: bool = False
-    cls: Class = Class.BENIGN
 
 
 EXCEPTIONS = {vector.number: vector for vector in (
-    Vector(0, "#DE", "divide error", cls=Class.CONTRIBUTORY),
+    Vector(0, "#DE", "divide error"),
     Vector(1, "#DB", "debug exception", "fault/trap"),
     Vector(2, "NMI", "non-maskable interrupt", "interrupt"),
     Vector(3, "#BP", "breakpoint", "trap"),
@@ -185,38 +176,25 @@ EXCEPTIONS = {vector.number: vector for vector in (
     Vector(5, "#BR", "BOUND range exceeded"),
     Vector(6, "#UD", "invalid opcode"),
     Vector(7, "#NM", "device not available (no math coprocessor)"),
-    Vector(8, "#DF", "double fault", "abort", True, Class.DOUBLE_FAULT),
+    Vector(8, "#DF", "double fault", "abort", True),
     Vector(9, "CSO", "coprocessor segment overrun (80386 and before)"),
-    Vector(10, "#TS", "invalid TSS", "fault", True, Class.CONTRIBUTORY),
-    Vector(11, "#NP", "segment not present", "fault", True, Class.CONTRIBUTORY),
-    Vector(12, "#SS", "stack-segment fault", "fault", True, Class.CONTRIBUTORY),
-    Vector(13, "#GP", "general protection", "fault", True, Class.CONTRIBUTORY),
-    Vector(14, "#PF", "page fault", "fault", True, Class.PAGE_FAULT),
+    Vector(10, "#TS", "invalid TSS", "fault", True),
+    Vector(11, "#NP", "segment not present", "fault", True),
+    Vector(12, "#SS", "stack-segment fault", "fault", True),
+    Vector(13, "#GP", "general protection", "fault", True),
+    Vector(14, "#PF", "page fault", "fault", True),
     Vector(16, "#MF", "x87 floating-point error (math fault)"),
     Vector(17, "#AC", "alignment check", "fault", True),
     Vector(18, "#MC", "machine check", "abort"),
     Vector(19, "#XM", "SIMD floating-point exception"),
-    Vector(20, "#VE", "virtualization exception", cls=Class.PAGE_FAULT),
-    Vector(21, "#CP", "control protection exception", "fault", True, Class.CONTRIBUTORY),
+    Vector(20, "#VE", "virtualization exception"),
+    Vector(21, "#CP", "control protection exception", "fault", True),
 )}
 
 
 def pushes_error_code(vector: int) -> bool:
     """In protected mode; none does in real-address mode (SDM 20.1.4), nor does INT n with such a vector (6.4.4)."""
     return vector in EXCEPTIONS and EXCEPTIONS[vector].error_code
-
-
-def combine(first: int, second: int) -> str:
-    """What exception `second` does while `first` is being delivered: "serial" | "double fault" | "shutdown".
-
-    SDM table 6-5.  INT n, external interrupts and the NMI are benign whatever their vector: do not ask with them.
-    """
-    a, b = (EXCEPTIONS[v].cls if v in EXCEPTIONS else Class.BENIGN for v in (first, second))
-    if a is Class.DOUBLE_FAULT:
-        return "shutdown" if b in (Class.CONTRIBUTORY, Class.PAGE_FAULT) else "serial"
-    if b is Class.CONTRIBUTORY and a in (Class.CONTRIBUTORY, Class.PAGE_FAULT):
-        return "double fault"
-    return "double fault" if a is b is Class.PAGE_FAULT else "serial"
 
 
 _PF_BITS = ((5, "by a protection key"), (6, "shadow-stack access"), (7, "HLAT"), (15, "SGX"))

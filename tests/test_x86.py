@@ -113,19 +113,6 @@ def test_these_vectors_and_no_others_push_an_error_code():
     assert [v for v in range(256) if x86.pushes_error_code(v)] == [8, 10, 11, 12, 13, 14, 17, 21]
 
 
-DE, NMI, UD, DF, GP, PF = 0, 2, 6, 8, 13, 14
-
-
-@pytest.mark.parametrize("first, second, result", [
-    (UD, UD, "serial"), (UD, GP, "serial"), (UD, PF, "serial"),
-    (GP, UD, "serial"), (GP, DE, "double fault"), (GP, PF, "serial"),
-    (PF, UD, "serial"), (PF, GP, "double fault"), (PF, PF, "double fault"),
-    (DF, UD, "serial"), (DF, GP, "shutdown"), (DF, PF, "shutdown"),
-    (0x80, GP, "serial"), (NMI, PF, "serial")])
-def test_two_exceptions_make_what_table_6_5_says(first, second, result):
-    assert x86.combine(first, second) == result
-
-
 @pytest.mark.parametrize("vector, code, words", [
     (14, 0, "page not present, supervisor read"),
     (14, 7, "protection violation, user write"),

@@ -1,4 +1,4 @@
-"""emu disk: what a disk image is, and whether it is in order."""
+"""emu disk: what a disk image is."""
 
 from __future__ import annotations
 

@@ -120,11 +120,6 @@ class Trace:
         frames = list(self.frames("symbols"))
         return Symbols(pl.concat(frames).iter_rows()) if frames else None
 
-    def parts_of_blocks(self) -> Iterator[tuple[int, Numbers]]:
-        """(position, numbers) of each part, in order."""
-        return ((part["position"], self._read(part["file"])["block"].to_numpy())
-                for part in self.parts if part["kind"] == "blocks")
-
     def blocks(self, first: int = 0, count: int | None = None) -> Numbers:
         """The numbers of the blocks that ran in `count` positions from `first` on."""
         pieces = [numbers for _, numbers in self.pieces(first, count)]

@@ -53,9 +53,6 @@ def test_what_a_recipe_takes_is_named_in_the_manifest(image, tmp_path):
     """It asks for files of its inputs only, and for all of them (a recipe whose tools are missing is refused first)."""
     known, asked = manifest.entries(), set()
 
-    class Enough(Exception):
-        pass
-
     def find(name, role):
         assert role in known[name].files
         asked.add(name)

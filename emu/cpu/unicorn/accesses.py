@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from emu.cpu.unicorn import mailbox as m
-from emu.cpu.unicorn.code import Patches
+from emu.cpu.unicorn.code import Patches, saved
 from emu.cpu.unicorn.layout import CPU_ENV, EIP, SEGMENT_SIZE, SEGS, TRACE_AT, symbol
 from emu.cpu.unicorn.privileged import MAILBOX
 
@@ -26,7 +26,6 @@ ACCESS = 40                     # bytes of one
 PLACES, PLACE = 1 << 16, 16     # of the table of instructions, and the bytes of one: key, address
 CC_OP = 0xA8                    # CPUX86State.cc_op, with df behind it: cpu_restore_state sets it, too
 ROOM = 16 * ACCESS              # what the parts of one may need
-PUSH, POP = "push rdi\n push rsi\n", "pop rsi\n pop rdi\n"
 
 
 def _room(size: str) -> str:
@@ -90,34 +89,7 @@ def _by(back: str) -> str:
         cmp [r11], r10
         je known
         mov [r11], r10
-        push rdi
-        push rsi
-        push rdx
-        push rcx
-        push r8
-        push r9
-        push rax
-        push r11
-        push qword ptr [rdi + {EIP:#x}]
-        push qword ptr [rdi + {CC_OP:#x}]
-        mov rsi, {back}
-        sub rdi, {CPU_ENV:#x}
-        xor edx, edx
-        mov rax, {symbol("cpu_restore_state_x86_64"):#x}
-        call rax
-        mov rdi, [rsp + 0x48]
-        mov r10, [rdi + {EIP:#x}]
-        add r10, [rdi + {SEGS + SEGMENT_SIZE + 8:#x}]
-        pop qword ptr [rdi + {CC_OP:#x}]
-        pop qword ptr [rdi + {EIP:#x}]
-        pop r11
-        pop rax
-        pop r9
-        pop r8
-        pop rcx
-        pop rdx
-        pop rsi
-        pop rdi
+        {saved("rdi rsi rdx rcx r8 r9 rax r11", _restored(back))}
         mov [r11 + 0x8], r10
     known:
         mov r11, [r11 + 0x8]
@@ -130,10 +102,29 @@ def _by(back: str) -> str:
     """
 
 
-def _drain(saved: tuple[str, ...]) -> str:
-    """Call the recorder; the stack is a multiple of 16, and `saved` an even number of registers."""
-    return "\n".join([*(f"push {register}" for register in saved), f"call [rax + {m.DRAIN:#x}]",
-                      *(f"pop {register}" for register in reversed(saved))])
+def _restored(back: str) -> str:
+    """r10 = the linear address of the instruction that `back` belongs to; EIP and CC_OP stay.  Ten words on the stack make
+    a multiple of 16, and RDI lies below them.
+    """
+    return f"""
+        push qword ptr [rdi + {EIP:#x}]
+        push qword ptr [rdi + {CC_OP:#x}]
+        mov rsi, {back}
+        sub rdi, {CPU_ENV:#x}
+        xor edx, edx
+        mov rax, {symbol("cpu_restore_state_x86_64"):#x}
+        call rax
+        mov rdi, [rsp + 0x48]
+        mov r10, [rdi + {EIP:#x}]
+        add r10, [rdi + {SEGS + SEGMENT_SIZE + 8:#x}]
+        pop qword ptr [rdi + {CC_OP:#x}]
+        pop qword ptr [rdi + {EIP:#x}]
+    """
+
+
+def _drain() -> str:
+    """Call the recorder; the stack is a multiple of 16."""
+    return saved("rdi rsi rdx rcx r8 r9", f"call [rax + {m.DRAIN:#x}]")
 
 
 def load(trampoline: int) -> str:
@@ -158,7 +149,7 @@ def load(trampoline: int) -> str:
         dec r11d
         {_room("r11")}
         jb roomy
-        {_drain(("rdi", "rsi", "rdx", "rcx", "r8", "r9"))}
+        {_drain()}
     roomy:
         {_by("rcx")}
         sub rsp, 0x8
@@ -195,7 +186,7 @@ def store(size: int) -> Callable[[int], str]:
         push rdx
         {_room(hex(size - 1))}
         jb roomy
-        {_drain(("rdi", "rsi", "rdx", "rcx", "r8", "r9"))}
+        {_drain()}
     roomy:
         {_by("r8")}
         mov r11, {trampoline:#x}

@@ -93,6 +93,12 @@ def _assembled(marked: str, numbers: int) -> tuple[bytes, list[int]]:
     return code, [code.index((_MARK + number).to_bytes(8, "little")) for number in range(numbers)]
 
 
+def saved(registers: str, body: str) -> str:
+    """Source of `body` with registers (by blanks) on the stack while it runs, the last one on top."""
+    names = registers.split()
+    return "\n".join([*(f"push {name}" for name in names), body, *(f"pop {name}" for name in reversed(names))])
+
+
 def jump(target: int) -> bytes:
     """mov r11, target; jmp r11: r11 belongs to nobody at a call (System V ABI)."""
     return b"\x49\xBB" + target.to_bytes(8, "little") + b"\x41\xFF\xE3"

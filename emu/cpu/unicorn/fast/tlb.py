@@ -20,6 +20,7 @@ import ctypes
 import time
 
 from emu.cpu.unicorn import mailbox as m
+from emu.cpu.unicorn.code import saved
 from emu.cpu.unicorn.layout import (
     CPU_ENV,
     CPU_OPAQUE,
@@ -72,6 +73,7 @@ def grow(original: int) -> str:
     """CPUClass.tlb_fill(cpu, address, size, access, mmu_idx, probe, retaddr), which itself may move the tables: its callers
     look for the entry anew.  Without this technique mailbox.LARGE is 0, and nothing grows here.
     """
+    flush = f"sub rsp, 0x8; mov rax, {symbol('tlb_flush_x86_64'):#x}; call rax; add rsp, 0x8"
     return f"""
         mov r10, [rdi + {CPU_OPAQUE:#x}]
         movsxd r11, r8d
@@ -86,22 +88,7 @@ def grow(original: int) -> str:
         shr rax, 0x2
         cmp [rdi + r11 + {CPU_ENV + TLB_DESC + TLB_DESC_USED:#x}], rax
         jbe go_on
-        push rdi
-        push rsi
-        push rdx
-        push rcx
-        push r8
-        push r9
-        sub rsp, 0x8
-        mov rax, {symbol("tlb_flush_x86_64"):#x}
-        call rax
-        add rsp, 0x8
-        pop r9
-        pop r8
-        pop rcx
-        pop rdx
-        pop rsi
-        pop rdi
+        {saved("rdi rsi rdx rcx r8 r9", flush)}
     go_on:
         mov rax, {original:#x}
         jmp rax

@@ -28,10 +28,9 @@ _NOT_COMPRESSED = bytes(byte for byte in range(256) if not byte & 0x40)
 
 @dataclass
 class Found:
-    """`leaks` in clusters; `wrong` by cluster: the uses that were found where the count says otherwise."""
+    """`errors` but for leaks; `wrong` by cluster: the uses that were found where the count says otherwise."""
 
     errors: list[str] = field(default_factory=list)
-    leaks: int = 0
     wrong: dict[int, int] = field(default_factory=dict)
     flags: list[tuple[int, int | None, int]] = field(default_factory=list)     # L1 index, L2 index, the entry as it should be
 
@@ -168,9 +167,7 @@ def _compare(image: Qcow2, found: Found, uses: Uses) -> None:
             if count == used:
                 continue
             found.wrong[base + at] = used
-            if count > used:
-                found.leaks += 1
-            else:
+            if count < used:
                 found.error(f"cluster {base + at} is used {used} times and counted {count} times")
 
 

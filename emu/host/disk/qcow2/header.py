@@ -19,7 +19,7 @@ COPIED, COMPRESSED, ZERO = 1 << 63, 1 << 62, 1
 _FIELDS = struct.Struct(">4sIQIIQIIQQIIQ")
 _MORE = struct.Struct(">QQQII")
 _SNAPSHOT = struct.Struct(">QIHHIIQII")
-_BACKING_FORMAT, _FEATURES, _BITMAPS = 0xE279_2ACA, 0x6803_F857, 0x2385_2875
+_BACKING_FORMAT, _FEATURES = 0xE279_2ACA, 0x6803_F857
 _L1_LIMIT, _REFCOUNT_LIMIT = 32 << 20, 8 << 20
 _SNAPSHOTS, _SNAPSHOT_TABLE = 65536, 64 << 20
 _ENTRY_EXTRA = 1024                     # bytes of extra data of a snapshot, of which 24 have a meaning
@@ -59,7 +59,6 @@ class Header:
     zstd: bool = False
     backing: str | None = None
     backing_format: str | None = None
-    bitmaps: tuple[int, int] | None = None
     features: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -140,9 +139,6 @@ def _extensions(file: File, header: Header, end: int) -> None:
             for row in range(0, length - length % 48, 48):
                 if data[row] == 0:
                     header.features[data[row + 1]] = data[row + 2:row + 48].rstrip(b"\0").decode("ascii", "replace")
-        elif kind == _BITMAPS and header.autoclear & 1 and length >= 24:
-            _, _, size, offset = struct.unpack_from(">IIQQ", data)
-            header.bitmaps = offset, size
         at += (length + 7) & ~7
 
 

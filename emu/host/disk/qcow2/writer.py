@@ -81,7 +81,7 @@ class Qcow2(Qcow2Reader):
         header = self.header
         try:
             if header.version > 2 and header.autoclear:
-                header.autoclear, header.bitmaps = 0, None
+                header.autoclear = 0
                 self.file.write(_AUTOCLEAR, bytes(8))
                 self.file.sync()
             dirty = bool(header.incompatible & DIRTY)
