@@ -58,6 +58,25 @@ class Bench:
         self.now = end
 
 
+class PS2(Bench):
+    """A PS/2 device, and what is at the other end of its cable; bytes as hexadecimal text."""
+
+    def take(self) -> str:
+        """What it has to say."""
+        out = bytearray()
+        while self.chip.request.level:
+            out.append(self.chip.send())
+        return out.hex(" ")
+
+    def say(self, *values: int) -> str:
+        """Tell it bytes, and take what it says to each."""
+        out = []
+        for value in values:
+            self.chip.receive(value)
+            out.append(self.take())
+        return " ".join(text for text in out if text)
+
+
 def goes_on_alike(one: Bench, two: Bench, stir: Callable[[Any, random.Random, int], None], rng: random.Random,
                   length: int) -> None:
     """What is restored from a state that `length` stirs have made goes on as what was saved does."""

@@ -10,29 +10,16 @@ from hypothesis import strategies as st
 
 from emu.chips.keyboard import Keyboard
 from emu.chips.scancodes import NAMES
-from tests.chips.bench import Bench, goes_on_alike
+from tests.chips.bench import PS2, goes_on_alike
 
 MS = 1_000_000
 
 
-class Cable(Bench):
+class Cable(PS2):
     """A keyboard and what is at the other end of its cable."""
 
     def __init__(self):
         super().__init__(Keyboard)
-
-    def take(self):
-        out = bytearray()
-        while self.chip.request.level:
-            out.append(self.chip.send())
-        return out.hex(" ")
-
-    def say(self, *values):
-        out = []
-        for value in values:
-            self.chip.receive(value)
-            out.append(self.take())
-        return " ".join(text for text in out if text)
 
     def press(self, *names):
         for name in names:
@@ -420,10 +407,3 @@ def test_no_order_of_bytes_and_keys_raises(k):
 @given(st.integers(0, 2**32), st.integers(0, 100))
 def test_a_restored_keyboard_goes_on_as_the_saved_one_does(seed, length):
     goes_on_alike(Cable(), Cable(), stir, random.Random(seed), length)
-
-
-def test_a_reset_keyboard_equals_a_fresh_one(k):
-    fresh = k.chip.save()
-    stir(k, random.Random(2), 300)
-    k.chip.reset()
-    assert k.chip.save() == fresh

@@ -9,31 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emu.chips.mouse import Mouse
-from tests.chips.bench import Bench, goes_on_alike
+from tests.chips.bench import PS2, goes_on_alike
 
 MS = 1_000_000
 WHEEL = 0xF3, 200, 0xF3, 100, 0xF3, 80
 EXPLORER = 0xF3, 200, 0xF3, 200, 0xF3, 80
 
 
-class Cable(Bench):
+class Cable(PS2):
     """A mouse and what is at the other end of its cable."""
 
     def __init__(self):
         super().__init__(Mouse)
-
-    def take(self):
-        out = bytearray()
-        while self.chip.request.level:
-            out.append(self.chip.send())
-        return out.hex(" ")
-
-    def say(self, *values):
-        out = []
-        for value in values:
-            self.chip.receive(value)
-            out.append(self.take())
-        return " ".join(text for text in out if text)
 
     def packet(self):
         self.advance(200 * MS)
@@ -336,10 +323,3 @@ def test_no_order_of_bytes_and_movements_raises(m):
 @given(st.integers(0, 2**32), st.integers(0, 100))
 def test_a_restored_mouse_goes_on_as_the_saved_one_does(seed, length):
     goes_on_alike(Cable(), Cable(), stir, random.Random(seed), length)
-
-
-def test_a_reset_mouse_equals_a_fresh_one(m):
-    fresh = m.chip.save()
-    stir(m, random.Random(2), 300)
-    m.chip.reset()
-    assert m.chip.save() == fresh

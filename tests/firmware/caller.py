@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from emu.assembler import assemble
+from tests.firmware.machines import START
 
 BUFFER = 0x1000
 CASES, CONTENT, END = 0x8200, 0x10000, 0x17C00
@@ -18,12 +19,7 @@ MOST = (CONTENT - CASES) // 64
 NAMES = "eax", "ebx", "ecx", "edx", "esi", "edi", "ebp"
 PROGRAM = f"""
 start:
-    cli
-    xor ax, ax
-    mov ds, ax
-    mov es, ax
-    mov ss, ax
-    mov sp, 0x7C00
+{START}
     sti
     cld
     mov byte ptr [drive], dl

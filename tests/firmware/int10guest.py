@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 
 from emu.assembler import assemble_file
+from tests.firmware.machines import START
 
 END, CALL, TELL, POKE, REGISTERS = range(5)
 MARK = b"<int10_at>"
@@ -15,14 +16,7 @@ RETURNED = ["ax", "bx", "cx", "dx", "si", "di", "bp", "es"]
 SOURCE = r"""
 .org 0x7C00
 .code16
-boot:
-    cli
-    xor  ax, ax
-    mov  ds, ax
-    mov  es, ax
-    mov  ss, ax
-    mov  sp, 0x7C00
-    sti
+boot:""" + START + r"""    sti
     cld
     mov  bx, 0x7E00
     mov  bp, SECTORS

@@ -22,6 +22,14 @@ from emu.firmware import build
 QEMU = shutil.which("qemu-system-i386")
 SEABIOS = Path("/usr/share/seabios/bios-256k.bin")
 COLUMNS, ROWS = 80, 25
+START = """
+    cli
+    xor ax, ax
+    mov ds, ax
+    mov es, ax
+    mov ss, ax
+    mov sp, 0x7C00
+"""                                 # of a boot sector: all segments are 0, the stack lies below the sector
 
 
 @dataclass

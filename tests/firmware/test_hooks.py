@@ -10,22 +10,13 @@ from datetime import datetime
 
 from emu.boards.pc import PC
 from emu.firmware import build
+from tests.firmware.machines import START
 from tests.firmware.test_keyboard import Sector
-
-START = """
-    cli
-    xor ax, ax
-    mov ds, ax
-    mov es, ax
-    mov ss, ax
-    mov sp, 0x7C00
-    sti
-"""
 
 
 def board(source: str, said: bytearray, rtc: datetime = datetime(2026, 1, 1)) -> PC:
     return PC(32 << 20, firmware=build.bios(), vga_bios=build.vgabios(), debug=said.extend, boot="c", rtc=rtc,
-              disks=[Sector(START + source)])
+              disks=[Sector(START + "sti\n" + source)])
 
 
 def test_the_tick_calls_int_1ch_eighteen_times_a_second():

@@ -13,13 +13,7 @@ from tests.firmware import machines
 from tests.firmware.test_keyboard import Sector
 
 # A boot sector that goes to 32-bit protected mode, flat, and runs `flat`; EAX to ECX are said by `tell`.
-FLAT = """
-    cli
-    xor ax, ax
-    mov ds, ax
-    mov es, ax
-    mov ss, ax
-    mov sp, 0x7C00
+FLAT = machines.START + """
 {before}
     cli
     lgdt word ptr [pointer]
@@ -216,13 +210,7 @@ def test_apm_turns_the_power_off_in_real_mode(where):
 
 @pytest.mark.parametrize("where", ["qemu", "ours"])
 def test_int_15h_89h_comes_back_in_protected_mode(where):
-    done = boot("""
-        cli
-        xor ax, ax
-        mov ds, ax
-        mov es, ax
-        mov ss, ax
-        mov sp, 0x7C00
+    done = boot(machines.START + """
         mov si, table
         mov bx, 0x2028
         mov ah, 0x89
