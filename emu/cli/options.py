@@ -176,7 +176,7 @@ def parser() -> Parser:
     run.add_argument("-v", "--verbose", action="store_true", help="show what the machine noticed")
 
     images = commands.add_parser("images", help="what can be booted by name", allow_abbrev=False,
-                                 description="What can be booted by name, from where, under which licence: all of it, without ACTION.")
+                                 description="What can be booted by name, from where, by which licence: all, without ACTION.")
     do = images.add_subparsers(dest="action", metavar="ACTION", parser_class=Parser)
     fetch = do.add_parser("fetch", help="fetch an image", allow_abbrev=False, description="Fetch an image into the cache.")
     fetch.add_argument("name", metavar="NAME")
