@@ -195,7 +195,7 @@ def x87(d: Draw) -> list[str]:
         else:
             lines.append(d.one(*X87, *([] if d.start.portable else ["frndint"]), f"fst qword ptr [{d.address()}]"))
     at = d.address()
-    return [*lines, f"fnstsw word ptr [{at}]", f"and word ptr [{at}], 0x7f00", *define(d)]
+    return [*lines, f"fnstsw word ptr [{at}]", f"and word ptr [{at}], 0x7900", *define(d)]
 
 
 def fault(d: Draw) -> list[str]:

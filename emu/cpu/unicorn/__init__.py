@@ -22,6 +22,9 @@
 | hooks.py      | exceptions, interrupts, I/O permission, RDTSC of one engine       | no operating system runs
 | helpers.py    | budget and kick at a block's start, PUSHF, for all engines        | no exact end of a slice
 | privileged.py | SYSCALL, SYSENTER, LTR                                            | no system calls
+| x87.py        | the x87 by the host's own: results, exceptions, stack faults      | no flags but ZE, logarithms of 53 bits
+| x87parts.py   | what its thunks are made of                                       |
+| x87entries.py | which helpers of the library it replaces                          |
 | stores.py     | fast stores, ROM, self-modifying code, views: the TLB's entries   | a store 25 times as slow, stale code
 | events.py     | the piece of a thunk that tells the recorder of an event          | no traces
 | recent.py     | the last exceptions and interrupts, and who watches them          | a guest dies without a reason
