@@ -179,11 +179,12 @@ class Engine(Protocol):
     """A processor with its memory.  Times are ns of virtual time since power-on."""
 
     def attach(self, ports: Space, mmio: Space, acknowledge: Callable[[], int], expired: Callable[[], bool],
-               ticker: Ticker | None = None) -> None:
-        """Take the address spaces and two functions, and perhaps a timer, once.
+               ticker: Ticker | None = None, look: Callable[[], bool] = lambda: False) -> None:
+        """Take the address spaces and three functions, and perhaps a timer, once.
 
         `acknowledge` answers the interrupt acknowledge cycle with a vector.  `expired` is called when the time of `due` has
-        come: it may set another one and return False, and the guest goes on at once, or True, and `run` returns.
+        come: it may set another one and return False, and the guest goes on at once, or True, and `run` returns.  So may
+        `look`, which is called now and then, between two blocks, when a little of the guest's time takes the host long.
         """
 
     def memory(self, length: int) -> memoryview:

@@ -37,8 +37,9 @@ class End(enum.Enum):
 class Machine:
     """`add` the parts, `wire` the nets, `run`.  A board (emu.boards) is a function or class that does the first two.
 
-    `poll` is called between slices, at least every 10 ms of guest time: the host's input enters there.  `idle(time)` is
-    called when the guest is halted until the alarm at `time` (None: until an input), and returns the time to go on at.
+    `poll` is called between slices, at least every 10 ms of guest time, and oftener if that takes the host long: its input
+    enters there.  `idle(time)` is called when the guest is halted until the alarm at `time` (None: until an input), and
+    returns the time to go on at.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -73,7 +74,7 @@ class Machine:
 
     def attach(self, acknowledge: Callable[[], int], ticker: Ticker | None = None) -> None:
         """Join the engine to the buses; `acknowledge` answers its interrupt acknowledge cycle with a vector."""
-        self.engine.attach(self.ports, self.mmio, acknowledge, self._expired, ticker)
+        self.engine.attach(self.ports, self.mmio, acknowledge, self._expired, ticker, self._look)
 
     def absent(self, name: str, at: int, length: int = 8) -> None:
         """Say that the part `name` could be at port `at` and is not there."""
@@ -203,6 +204,12 @@ class Machine:
             return True
         self._due()
         return False
+
+    def _look(self) -> bool:
+        """The engine says that the host has waited for long."""
+        self._polled = self.engine.now()
+        self.poll()
+        return bool(self._asked or self._reset)
 
     def until(self, alarm: Alarm) -> int:
         """While the guest runs: the later time until which the machine waits for nothing but `alarm`, which is due; or 0."""

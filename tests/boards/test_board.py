@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from emu.assembler import assemble
 from emu.boards.board import MIB
 from emu.boards.pc import PC
 from emu.boards.tiny import Tiny
@@ -58,3 +59,23 @@ def test_beyond_what_a_processor_can_address_is_nothing(board, address):
     board.write(address, b"dma!")
     assert board.read(address, 4) == b"\xFF" * 4
     assert bytes(board.ram[:4]) == b"here" and bytes(rom[:2]) == b"\x55\xAA"
+
+
+@pytest.mark.parametrize("fast", ["none", "all"])
+def test_a_guest_that_rewrites_the_block_it_is_in_lets_the_host_look_in_between(fast, monkeypatch):
+    """Zeros, `add [bx+si], al`, in a circle, at the last of themselves: seconds of the host for a millisecond."""
+    monkeypatch.setenv("EMU_FAST", fast)
+    with Tiny(2 * MIB) as board:
+        board.load(assemble("""
+            xor ax, ax
+            mov ds, ax
+            mov word ptr [0xA00], 0xFDE9    # jmp 800h
+            mov byte ptr [0xA02], 0xFD
+            mov bx, 0x9FE
+            xor si, si
+            jmp 0x800
+        """, 0x7C00, 16))
+        looks: list[int] = []
+        board.poll = lambda: looks.append(board.now)
+        board.run(30_000)
+    assert len(looks) >= 5 and len(set(looks)) == len(looks)

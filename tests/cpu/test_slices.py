@@ -172,3 +172,23 @@ def test_a_handler_that_cannot_be_fetched_does_not_hold_the_host():
     assert guest.run(20_000) is Stop.DUE and 20_000 <= guest.engine.now() < 21_000
     assert guest.engine.counters()["exceptions"] == {14: 40}
     assert guest.run(20_000) is Stop.DUE and guest.engine.counters()["exceptions"] == {14: 80}
+
+
+@pytest.mark.parametrize("fast", ["none", "all"])
+def test_a_guest_that_changes_each_block_it_is_in_lets_the_host_in_between(fast, monkeypatch):
+    """`add [ebx], al` 400 times, on the last of them: the host translates them all, again and again."""
+    monkeypatch.setenv("EMU_FAST", fast)
+
+    def run(cut: int, leave: bool) -> tuple[int, dict, bytes]:
+        one, looks, cuts = Guest(PM32, "add byte ptr [ebx], al;" * 400 + "hlt", flags=2), [], 0
+        one.engine._look = lambda: (looks.append(one.engine.now()), leave)[1]
+        one.r.rbx, one.r.rax = CODE + 2 * 399, 0
+        while one.run(cut) not in HALTED:
+            cuts += 1
+        found = one.engine.save(), bytes(one.ram)
+        one.engine.close()
+        assert 2 <= len(looks) <= 8 and looks == sorted(set(looks))
+        assert cuts > 40 if cut < 10**9 else cuts == leave * len(looks)
+        return found
+
+    assert run(10**9, False) == run(170, False) == run(10**9, True)

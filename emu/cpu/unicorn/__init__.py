@@ -26,6 +26,7 @@
 | x87parts.py   | what its thunks are made of                                       |
 | x87entries.py | which helpers of the library it replaces                          |
 | stores.py     | fast stores, ROM, self-modifying code, views: the TLB's entries   | a store 25 times as slow, stale code
+| attention.py  | a stop after many translations                                    | no Ctrl-C while a guest rewrites itself
 | events.py     | the piece of a thunk that tells the recorder of an event          | no traces
 | recent.py     | the last exceptions and interrupts, and who watches them          | a guest dies without a reason
 | recorder.py   | block numbers and events to whoever records                       | no traces
@@ -33,7 +34,7 @@
 | accesses.py   | loads and stores to whoever records them                          | no traces of memory
 | thunks.py     | puts the thunks of one machine in their places                    |
 |               |                                                                   |
-| fast/         | 17 techniques, one file and one switch each: see its table        | the boot of Debian takes 1.3 of the time
+| fast/         | 18 techniques, one file and one switch each: see its table        | the boot of Debian takes 1.3 of the time
 
 The plain core is all but fast/, and what fast/ gains is measured by `python -m tests.bench` (README, "Speed").
 """

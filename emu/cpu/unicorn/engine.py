@@ -19,7 +19,7 @@ from emu.cpu.unicorn import fast as faster
 from emu.cpu.unicorn import helpers, hooks, library, proofs, state, stores, thunks, x87entries
 from emu.cpu.unicorn import layout as at
 from emu.cpu.unicorn import mailbox as m
-from emu.cpu.unicorn.build import WANTED, symbol
+from emu.cpu.unicorn.build import symbol
 from emu.cpu.unicorn.callbacks import Callbacks
 from emu.cpu.unicorn.code import Code, Patches
 from emu.cpu.unicorn.memory import Memory
@@ -95,8 +95,9 @@ class UnicornEngine:
     # -- what the machine sets up once
 
     def attach(self, ports: Space, mmio: Space, acknowledge: Callable[[], int],
-               expired: Callable[[], bool] = lambda: True, ticker: Ticker | None = None) -> None:
-        ask, code = self._callbacks.ask, self._code
+               expired: Callable[[], bool] = lambda: True, ticker: Ticker | None = None,
+               look: Callable[[], bool] = lambda: False) -> None:
+        self._look, ask, code = look, self._callbacks.ask, self._code
         self._words[m.EXPIRED >> 3] = plain = self._callbacks.expired(expired, ticker, self._env, code)
         self._mmio, self._ways = mmio, (plain, ask(self._recorder.before(expired), code))
         thunks.install(self._handle, self._class, self._box.address, self._views, code, "pages" not in self._layer.on,
@@ -125,25 +126,7 @@ class UnicornEngine:
         device_memory = self._callbacks.device_memory(self._mmio, self._code)
         self._views.seal(self._handle, *device_memory, self._code.place(hooks.always()))
         if "pages" not in self._layer.on:
-            self._warm_up()
-
-    def _warm_up(self) -> None:
-        """Run two blocks: the EDGE hook misses every block until a first one has returned normally (uc->last_tb)."""
-        base, memory = self._memory.regions[0]
-        state, old, box, budget = self.save(), bytes(memory[:3]), bytes(self._box.page), self._budget[0]
-        self.reset()
-        memory[:3] = b"\xEB\x00\xF4"                                    # jmp $+2; hlt
-        at.write_u64(self._env + at.SEGS + at.SEGMENT_SIZE + 8, base)
-        self._eip.value = 0
-        self._budget[0] = 1 << 40
-        error = library.start(self._handle, 0, 0, 0, 0)
-        if error or not self._halted.value:
-            raise EngineError(f"the first two blocks did not run ({unicorn.UcError(error)}): this needs {WANTED}")
-        memory[:3] = old
-        self.restore(state)
-        self._box.page[:] = box
-        self._budget[0] = budget
-        self.wrote(base, 3)
+            thunks.warm_up(self)
 
     # -- pins and time
 
@@ -214,6 +197,7 @@ class UnicornEngine:
         if budget[0] < KICKED:
             budget[0] += m.KICK                         # a start looks at the pins at any rate
             self._recorder.moved()
+        self._asked = False
         while True:
             if self._asleep and not self._wakes():
                 return Stop.HLT if self._eflags.value & 0x200 else Stop.DEAD
@@ -231,7 +215,12 @@ class UnicornEngine:
                 budget[0] += m.KICK
                 self._recorder.moved()
             if not self._halted.value:
-                break
+                if not self._words[m.LOOK >> 3] or self._asked or self._stopped.value:
+                    break
+                self._words[m.LOOK >> 3] = 0
+                if self._look():
+                    break
+                continue
             self._asleep = True                         # and awake again if an interrupt has come since the block began
         self._asleep = False
         if self._stopped.value:
@@ -247,6 +236,7 @@ class UnicornEngine:
                     or (request & at.INTERRUPT_NMI and not self._hflags2.value & at.HF2_NMI))
 
     def stop(self) -> None:
+        self._asked = True
         self._kick()                                                    # a chained loop looks at nothing else
         library.stop(self._handle)
 

@@ -72,6 +72,14 @@ SLOTS = {
     "tb_gen_code_x86_64": 0x14BDEB0,
     "tlb_flush_x86_64": 0x14BF7C0,
     "tlb_reset_dirty_by_vaddr_x86_64": 0x14C67F8,
+    "cpu_ldub_mmuidx_ra_x86_64": 0x14C5788,
+    "cpu_lduw_mmuidx_ra_x86_64": 0x14BCAE0,
+    "cpu_ldl_mmuidx_ra_x86_64": 0x14C9558,
+    "cpu_ldq_mmuidx_ra_x86_64": 0x14C5638,
+    "cpu_stb_mmuidx_ra_x86_64": 0x14CA9E8,
+    "cpu_stw_mmuidx_ra_x86_64": 0x14C4C00,
+    "cpu_stl_mmuidx_ra_x86_64": 0x14C0870,
+    "cpu_stq_mmuidx_ra_x86_64": 0x14C4630,
 }
 
 # hflags (target/i386/cpu.h)

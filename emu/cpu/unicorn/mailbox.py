@@ -26,9 +26,10 @@ EDITOR, EPOCH = 0x90, 0x98      # the block editor's code; how often the TLB was
 VIEW_LOADS, VIEW_STORES = 0xA0, 0xA8      # tables of views.py
 PAUSE = 0xB0                    # where PAUSE goes on, 0: to the main loop
 EMPTY_READS, EMPTY_WRITES = 0xB8, 0xC0          # bitmaps of the pages of device memory where no chip is
-FETCH_ON = 0xF0                 # as TSC_ON
+FETCH_ON, DIRECT_ON = 0xF0, 0x350       # as TSC_ON
 LARGE = 0xF8                    # the mask of a TLB that is large enough, see fast/tlb.py
 GO_ON, DELIVER = 0xE0, 0xE8      # where INT n goes on, 0: to the main loop; hooks.deliver_exception
+MADE, LOOK = 0x358, 0x360       # attention.py: blocks made since the last stop for it; whether the run stops for it
 FRAME = 0xC8                    # older builds: where a block's return addresses lie, see hooks.older_block
 # fast/answers.py.  Tables (0: a technique is off); functions of (key[, value]), LATE behind each for when PENDING
 PORT_READS, PORT_WRITES, MMIO_READS, MMIO_WRITES = 0x700, 0x708, 0x710, 0x718

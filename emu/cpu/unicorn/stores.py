@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from emu.cpu.unicorn import mailbox as m
+from emu.cpu.unicorn.attention import made
 from emu.cpu.unicorn.layout import (
     CPU_ENV,
     CPU_OPAQUE,
@@ -278,6 +279,10 @@ def new_block(memory: int, pages: int, code_map: int) -> str:
         mov r12, r13
         jmp each_page
     done:
+        mov r12, [rbx + {CPU_OPAQUE:#x}]
+        test r12, r12
+        je go_on
+        {made("rbx", "r12")}
         add rsp, 0x10
         pop r13
         pop r12

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import unicorn
 from unicorn import unicorn_const, x86_const
 
 from emu.cpu.unicorn import hooks, library, stores
 from emu.cpu.unicorn import layout as at
 from emu.cpu.unicorn import mailbox as m
-from emu.cpu.unicorn.build import exported
+from emu.cpu.unicorn.build import WANTED, exported
 from emu.cpu.unicorn.code import Code
 from emu.cpu.unicorn.fast import tlb
 from emu.cpu.unicorn.helpers import CHECK_EXIT
 from emu.cpu.unicorn.layout import symbol
 from emu.cpu.unicorn.memory import host_address
 from emu.cpu.unicorn.views import Views
+from emu.engine import EngineError
+
+if TYPE_CHECKING:
+    from emu.cpu.unicorn.engine import UnicornEngine
 
 
 def install(uc: int, class_: int, box: int, views: Views, code: Code, edge: bool,
@@ -49,3 +56,22 @@ def install(uc: int, class_: int, box: int, views: Views, code: Code, edge: bool
     if edge:
         new_block = place(stores.new_block(memory.address, memory.pages, code_map))
         library.hook(uc, unicorn_const.UC_HOOK_EDGE_GENERATED, new_block)
+
+
+def warm_up(engine: UnicornEngine) -> None:
+    """Run two blocks: the EDGE hook misses every block until a first one has returned normally (uc->last_tb)."""
+    base, memory = engine._memory.regions[0]
+    state, old, box, budget = engine.save(), bytes(memory[:3]), bytes(engine._box.page), engine._budget[0]
+    engine.reset()
+    memory[:3] = b"\xEB\x00\xF4"                                    # jmp $+2; hlt
+    at.write_u64(engine._env + at.SEGS + at.SEGMENT_SIZE + 8, base)
+    engine._eip.value = 0
+    engine._budget[0] = 1 << 40
+    error = library.start(engine._handle, 0, 0, 0, 0)
+    if error or not engine._halted.value:
+        raise EngineError(f"the first two blocks did not run ({unicorn.UcError(error)}): this needs {WANTED}")
+    memory[:3] = old
+    engine.restore(state)
+    engine._box.page[:] = box
+    engine._budget[0] = budget
+    engine.wrote(base, 3)

@@ -15,6 +15,7 @@ bytes before it edits, and leaves what does not match; the report counts both.
 | beside   | beside.py   | an access uses its neighbour's answer     | copy by mov 0.75            | the TLB is asked again
 | pages    | pages.py    | the editor keeps the map of code pages    | boot 0.94                   | a hook, scans of the TLB
 | tlb      | tlb.py      | a TLB of 4,096 entries that grows at once | boot 0.94, paged sieve 0.35 | 256, until a flush
+| direct   | direct.py   | helpers' accesses ask the TLB alone       | INT 80h and IRET 0.35       | a list of regions each
 | fetch    | fetch.py    | the translator reads code through the TLB | cold code 0.95              | a list of regions each
 | huge     | huge.py     | huge host pages for code and guest memory | random 0.7, boot 0.96       | misses of the host's TLB
 | tsc      | entries.py  | RDTSC at the helper's entry               | a read 0.1                  | hook list, state search
@@ -46,6 +47,7 @@ from emu.cpu.unicorn.fast import (
     beside,
     branches,
     budget,
+    direct,
     editor,
     entries,
     fetch,
@@ -72,10 +74,10 @@ REWRITERS: dict[str, ModuleType] = {
     "record": record, "pages": pages,
 }
 NEEDS = {"strings": "budget", "beside": "access", "mmio": "ports", "ticks": "ports"}
-NAMES = (*(name for name in REWRITERS if name != "record"), "tlb", "fetch", "huge", "tsc", "pause", "interrupts", "ports",
-         "mmio", "ticks", "sse")
+NAMES = (*(name for name in REWRITERS if name != "record"), "tlb", "direct", "fetch", "huge", "tsc", "pause", "interrupts",
+         "ports", "mmio", "ticks", "sse")
 PATCHES = Patches({**entries.ENTRIES, **events.ENTRIES, **pause.ENTRIES, **interrupts.ENTRIES, **ports.entries(),
-                   **sse.ENTRIES, **fetch.ENTRIES}, editor.SLOTS)
+                   **sse.ENTRIES, **fetch.ENTRIES}, {**editor.SLOTS, **direct.SLOTS})
 
 
 def chosen(text: str | None = None) -> frozenset[str]:
@@ -142,7 +144,7 @@ def _install(handle: int, env: int, box: m.Mailbox, memory: Memory, on: frozense
         raise
     words = box.words
     words[m.TSC_ON >> 3], words[m.SSE_ON >> 3], words[m.PAGES_ON >> 3] = "tsc" in on, "sse" in on, "pages" in on
-    words[m.FETCH_ON >> 3] = "fetch" in on
+    words[m.FETCH_ON >> 3], words[m.DIRECT_ON >> 3] = "fetch" in on, "direct" in on
     jumps = host_address(memory.jumps)
     for name, word in (("pause", m.PAUSE), ("interrupts", m.GO_ON)):
         if name in on:
@@ -153,7 +155,7 @@ def _install(handle: int, env: int, box: m.Mailbox, memory: Memory, on: frozense
     if "tlb" in on:
         words[m.LARGE >> 3] = tlb.enlarge(env)
     site = Site(box.costs.block, code, box.address, memory.address, memory.pages,
-                host_address(memory.code_map), host_address(memory.epochs), jumps, epilogue)
+                host_address(memory.code_map), host_address(memory.epochs), jumps, epilogue, "direct" in on)
     wanted = [(name, module) for name, module in REWRITERS.items()
               if name in on or (name == "record" and "budget" in on)]
     if wanted:

@@ -26,6 +26,7 @@ Gain: a copy by MOV takes 0.95 of the time, a table that is walked (CRC) 0.97.
 
 from __future__ import annotations
 
+from emu.cpu.unicorn.fast.direct import across
 from emu.cpu.unicorn.fast.editor import Site, has_bmi2, search
 from emu.cpu.unicorn.layout import TB_CODE, TB_CODE_SIZE, symbol
 
@@ -45,12 +46,13 @@ def _same(register: str, address: str, value: int, label: str) -> str:
     """
 
 
-def _call(helper: int) -> str:
+def _call(site: Site, helper: str) -> str:
     """Called, or with the return address pushed; RDI becomes negative: beside.py tells why."""
     return f"""
+        {across(helper) if site.across else ""}
         sub rsp, 0x8
         mov rdi, rbp
-        mov rax, {helper:#x}
+        mov rax, {symbol(helper):#x}
         call rax
         or rdi, -0x1
         add rsp, 0x8
@@ -63,7 +65,7 @@ def _target(site: Site, label: str) -> str:
     return "".join(f"""
         mov r13, {symbol(name):#x}
         cmp rax, r13
-        mov r13, {site.code.place(_call(symbol(name))):#x}
+        mov r13, {site.code.place(_call(site, name)):#x}
         je {label}known
     """ for name in HELPERS) + f"jmp {label}next\n"
 

@@ -19,6 +19,7 @@ from types import ModuleType
 
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn import moves
+from emu.cpu.unicorn.attention import made
 from emu.cpu.unicorn.code import Code
 from emu.cpu.unicorn.helpers import is_single
 from emu.cpu.unicorn.layout import BUDGET, CPU_ENV, CPU_INTERRUPT_REQUEST, CPU_OPAQUE, CPU_UC, UC_TCG, symbol
@@ -39,6 +40,7 @@ class Site:
     epochs: int
     jumps: int
     epilogue: int           # of the translated code
+    across: bool = False    # accesses across two pages are direct.py's
 
 
 def _ours(work: str, original: int) -> str:
@@ -111,6 +113,8 @@ def assemble(site: Site, wanted: list[tuple[str, ModuleType]], order: list[str])
         call rax
         mov rbx, rax
         {"".join(steps)}
+        mov r13, {site.box:#x}
+        {made("r12", "r13")}
         mov rax, rbx
         add rsp, {FRAME:#x}
         pop r14
