@@ -184,7 +184,6 @@ class Session:
             self._poll()
         return machine.now
 
-
     def _wait(self, seconds: float) -> None:
         """Sleep until something may have come from the host."""
         if self.monitor is None:
