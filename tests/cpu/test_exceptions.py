@@ -129,7 +129,6 @@ def test_an_unmasked_x87_error_with_NE_clear_waits_for_IRQ_13(guest):
     assert one.frame().vector != 6                      # it freezes until FERR# has led to an interrupt
 
 
-@pytest.mark.xfail(strict=True, reason="the library computes MXCSR's flags and never raises #XM")
 @pytest.mark.parametrize("cr4, vector", [(0x600, 19), (0x200, 6)], ids=["XM", "UD without OSXMMEXCPT"])
 def test_an_unmasked_SSE_error_is(guest, cr4, vector):
     one = start(guest, PM32, 0, SSE_DIVIDE)

@@ -171,7 +171,7 @@ def sse(d: Draw) -> list[str]:
             lines.append(f"{d.random.choice(INTEGERS)} {x()}, {x()}")
     lines.append(f"movups xmmword ptr [{d.address()}], {x()}")
     at = d.address()
-    return [*lines, f"stmxcsr dword ptr [{at}]", f"and byte ptr [{at}], 0xc0"]      # without the exceptions' flags
+    return [*lines, f"stmxcsr dword ptr [{at}]", f"and byte ptr [{at}], 0xfd"]      # without DE
 
 
 def x87(d: Draw) -> list[str]:

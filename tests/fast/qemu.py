@@ -5,7 +5,7 @@ each, goes another way: the guest's RAM is a file that this process maps.  A sma
 address 0, enters it, and copies it back when it goes on behind the breakpoint.
 
 What the library's translator (QEMU 5.0) does otherwise than QEMU 7.2 is known, and left out by name:
- - SSE sets no exception flags in MXCSR; QEMU 7.2 keeps no C1 of the x87, and sets C2 after a bad FSQRT: masked;
+ - SSE sets no DE in MXCSR; QEMU 7.2 keeps no C1 of the x87, and sets C2 after a bad FSQRT: masked;
  - MXCSR.FZ reaches the x87 and not SSE: Start.portable programs never set it;
  - the x87 is the host's: QEMU 7.2 rounds constants to nearest, takes no pending exceptions: portable programs load integers;
  - FRNDINT obeys the precision control in QEMU 7.2, as in no processor: portable programs have none;
@@ -136,7 +136,7 @@ def architectural(memory: bytes) -> bytes:
         image[start:start + length] = bytes(length)
     image[world.FX_RESULT + 2] = 0
     image[world.FX_RESULT + 3] &= 0x79
-    image[world.FX_RESULT + 24] &= 0xC0
+    image[world.FX_RESULT + 24] &= 0xFD
     return bytes(image)
 
 

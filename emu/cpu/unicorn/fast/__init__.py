@@ -58,7 +58,6 @@ from emu.cpu.unicorn.fast import (
     pause,
     ports,
     record,
-    sse,
     strings,
     tlb,
 )
@@ -77,7 +76,7 @@ NEEDS = {"strings": "budget", "beside": "access", "mmio": "ports", "ticks": "por
 NAMES = (*(name for name in REWRITERS if name != "record"), "tlb", "direct", "fetch", "huge", "tsc", "pause", "interrupts",
          "ports", "mmio", "ticks", "sse")
 PATCHES = Patches({**entries.ENTRIES, **events.ENTRIES, **pause.ENTRIES, **interrupts.ENTRIES, **ports.entries(),
-                   **sse.ENTRIES, **fetch.ENTRIES}, {**editor.SLOTS, **direct.SLOTS})
+                   **fetch.ENTRIES}, {**editor.SLOTS, **direct.SLOTS})
 
 
 def chosen(text: str | None = None) -> frozenset[str]:

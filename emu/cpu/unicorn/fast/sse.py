@@ -1,8 +1,8 @@
 """sse: ADD, SUB, MUL, DIV, SQRT of PS, SS, PD, SD by the host's own instruction.
 
-The library's helpers spend half their time in the C library's classification of floating-point numbers.  The entry leads
-to a thunk that lets the host compute when nothing but the inexact flag can come of it: the guest's inexact flag is set
-already, it rounds to nearest, FTZ and DAZ are off.  If the host raises any other flag, or the result is a NaN (whose
+The library's helpers spend half their time in the C library's classification of floating-point numbers.  The thunks of
+../sse.py begin with this where it is on: the host computes when nothing but the inexact flag can come of it, which the guest
+has set already, rounding to nearest, with FTZ and DAZ off.  If the host raises any other flag, or the result is a NaN (whose
 payload the library chooses in its own way), nothing has been stored yet and the original helper does the work.  Asking the
 host for its flags waits for the result: of scalars that are normal numbers the exponents alone tell.
 
@@ -14,14 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from emu.cpu.unicorn import mailbox as m
-from emu.cpu.unicorn.layout import SSE_STATUS
+from emu.cpu.unicorn.layout import MXCSR
 from emu.cpu.unicorn.privileged import MAILBOX
 
-INEXACT, OTHERS = 0x20, 0x1F        # exception flags in MXCSR's order: PE; IE DE ZE OE UE
-ENTRY_PACKED = bytes.fromhex("4154 4c8da728030000 55 4889d5")
-ENTRY_SCALAR = bytes.fromhex("53 4989d0 4889f3 488d9728030000")
-ROOT_PACKED = bytes.fromhex("4154 4989d4 55 488daf28030000")
-ROOT_SCALAR = {"ss": bytes.fromhex("53 4889f3 488db728030000 8b3a"), "sd": bytes.fromhex("53 4889f3 488db728030000 488b3a")}
+USUAL, OTHERS = 0x1FA0, 0x1F        # of MXCSR: masks, no FZ, DAZ, to nearest, PE; and the flags IE DE ZE OE UE
 
 
 def _normal(width: str, first: str, second: str) -> str:
@@ -52,23 +48,21 @@ def _normal(width: str, first: str, second: str) -> str:
     """
 
 
-def _compute(operation: str, width: str) -> Callable[[int], str]:
-    """To [rsi]: it and [rdx], or the root of [rdx]."""
+def _compute(operation: str, width: str) -> Callable[[str], str]:
+    """To [rsi]: it and [rdx], or the root of [rdx]; or else what `original` does."""
     root = operation == "sqrt"
     move = "movups" if width[0] == "p" else f"mov{width}"
     load = f"{move} xmm0, [rdx]" if root else f"{move} xmm0, [rsi]\n {move} xmm1, [rdx]"
     normal = "" if width[0] == "p" else _normal(width, "" if root else "rsi", "rdx")
-    return lambda trampoline: f"""
+    return lambda original: f"""
         mov rax, [rdi + {MAILBOX:#x}]
         test rax, rax
         je original
         cmp qword ptr [rax + {m.SSE_ON:#x}], 0x0
         je original
-        mov eax, [rdi + {SSE_STATUS:#x}]
-        and eax, {INEXACT << 16 | 0xFF00:#x}
-        cmp eax, {INEXACT << 16:#x}
-        jne original
-        cmp word ptr [rdi + {SSE_STATUS + 4:#x}], 0x0
+        mov eax, [rdi + {MXCSR:#x}]
+        and eax, 0xffe0
+        cmp eax, {USUAL:#x}
         jne original
         {load}
         {operation}{width} xmm0, {"xmm0" if root else "xmm1"}
@@ -88,19 +82,9 @@ def _compute(operation: str, width: str) -> Callable[[int], str]:
         and dword ptr [rsp - 0x8], 0xffffffc0
         ldmxcsr dword ptr [rsp - 0x8]
     original:
-        mov r11, {trampoline:#x}
-        jmp r11
+        {original}
     """
 
 
-def _entry(operation: str, width: str) -> bytes:
-    packed = width[0] == "p"
-    if operation == "sqrt":
-        return ROOT_PACKED if packed else ROOT_SCALAR[width]
-    return ENTRY_PACKED if packed else ENTRY_SCALAR
-
-
-ENTRIES = {
-    f"helper_{operation}{width}_x86_64": (_entry(operation, width), _compute(operation, width))
-    for operation in ("add", "sub", "mul", "div", "sqrt") for width in ("ps", "ss", "pd", "sd")
-}
+WAYS = {operation + width: _compute(operation, width)
+        for operation in ("add", "sub", "mul", "div", "sqrt") for width in ("ps", "ss", "pd", "sd")}
