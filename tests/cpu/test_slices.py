@@ -7,7 +7,7 @@ import random
 import pytest
 
 from emu.engine import Stop
-from tests.cpu.guest import CODE, DATA, HALTED, LONG, PAGED, PM32, Guest
+from tests.cpu.guest import CODE, DATA, HALTED, LONG, PAGED, PM32, TABLES, Guest
 
 BUFFER, COPY = 0x100000, 0x110000
 WORK = """
@@ -192,3 +192,13 @@ def test_a_guest_that_changes_each_block_it_is_in_lets_the_host_in_between(fast,
         return found
 
     assert run(10**9, False) == run(170, False) == run(10**9, True)
+
+
+def test_a_guest_that_lets_the_host_in_after_a_HLT_is_awake():
+    one = Guest(PM32, "sti; hlt; cli;" + "add byte ptr [ebx], al;" * 400 + "ud2")
+    one.gate(0x20, TABLES - 0x100)
+    one.code("iretd", TABLES - 0x100)
+    one.r.rbx, one.r.rax = CODE + 3 + 2 * 399, 0
+    one.interrupt(0x20)
+    assert one.exception() == 6 and one.acknowledged == 1
+    one.engine.close()

@@ -217,7 +217,7 @@ class UnicornEngine:
             if not self._halted.value:
                 if not self._words[m.LOOK >> 3] or self._asked or self._stopped.value:
                     break
-                self._words[m.LOOK >> 3] = 0
+                self._words[m.LOOK >> 3], self._asleep = 0, False
                 if self._look():
                     break
                 continue
