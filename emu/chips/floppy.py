@@ -2,7 +2,7 @@
 
 [EC] ECMA-147 and ECMA-125 (3.5 inch), ECMA-78 and ECMA-99 (5.25 inch); [AT] IBM PC AT Technical Reference, for the rates.
 
-A shorter image is a diskette of the next format, blank behind its end.
+An image of another size is a diskette of 1.44 MB, or of 2.88 MB where that is too short, blank behind its end.
 
 Not modelled: sectors of other sizes than 512 bytes, copy protection, the gaps.
 """
@@ -46,9 +46,15 @@ FORMATS = (
     Format(82, 2, 21, HIGH), Format(80, 2, 36, {D2880: 1000}))
 
 
+USUAL = (Format(80, 2, 18, HIGH), FORMATS[-1])
+
+
 def format_of(size: int) -> Format:
     """The format of a diskette of `size` bytes.  Raises ValueError if there is no such diskette."""
     for form in FORMATS:
+        if size == form.size:
+            return form
+    for form in USUAL:
         if 0 < size <= form.size:
             return form
     raise ValueError(f"{size} bytes are no diskette: the largest has {FORMATS[-1].size}")

@@ -232,6 +232,13 @@ def test_a_short_image_is_blank_behind_its_end():
     assert fdc.command(WRITE, 0, 79, 0, 1, 2, 18, 0x1B, 0xFF)[:2] == [0x50, 0]
 
 
+@pytest.mark.parametrize("size, sectors", [
+    (512, 18), (98_816, 18), (1_300_000, 18), (1440 << 10, 18), (1680 << 10, 21), (1_478_656, 36), (720 << 10, 9),
+    (2880 << 10, 36)])
+def test_an_image_of_no_known_size_is_a_usual_diskette(size, sectors):
+    assert floppy.format_of(size).sectors == sectors
+
+
 def test_what_is_larger_than_any_diskette_is_none():
     with pytest.raises(ValueError, match="no diskette"):
         floppy.format_of(2881 << 10)
