@@ -15,6 +15,8 @@ from emu.cli.options import UsageError
 from emu.host.files import check_writable, replacing
 from emu.host.progress import ProgressLine
 
+MEASURING = "quick", "full", "rounds", "show", "form", "workload", "json", "plot", "html"       # options without an action
+
 
 def cost(options: argparse.Namespace) -> int:
     """The command.  Raises UsageError."""
@@ -26,6 +28,8 @@ def cost(options: argparse.Namespace) -> int:
 
 
 def _cost(options: argparse.Namespace) -> int:
+    if options.action and (given := [name for name in MEASURING if getattr(options, name)]):
+        raise UsageError(f"emu cost {options.action} measures no table, and has no --{given[0]}")
     if options.action == "explain":
         from emu.cost import explain
         with ProgressLine() as progress:
@@ -39,7 +43,7 @@ def _cost(options: argparse.Namespace) -> int:
     if options.action == "check":
         return _check(_record(options.record))
     kind = ""
-    if options.plot:
+    if options.plot is not None:
         kind = Path(options.plot).suffix[1:].lower()
         if kind not in ("png", "svg"):
             raise UsageError(f"--plot {options.plot}: its name ends in .png or .svg")
@@ -52,23 +56,27 @@ def _cost(options: argparse.Namespace) -> int:
 
 def _text(record: Any) -> str:
     from emu.cost import table
-    return table.table(record, shutil.get_terminal_size().columns if sys.stdout.isatty() else None)
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    return table.table(record, shutil.get_terminal_size().columns if terminal else None)
 
 
 def _check_targets(options: argparse.Namespace) -> None:
     """What cannot be written is said before minutes of measuring, not after."""
-    if options.plot and importlib.util.find_spec("matplotlib") is None:
+    if options.plot is not None and importlib.util.find_spec("matplotlib") is None:
         raise UsageError("a picture needs matplotlib: pip install matplotlib")
-    for path in filter(None, (options.plot, options.html)):
+    for path in (options.plot, options.html):
+        if path == "":
+            raise UsageError("--html has no file's name")
         try:
-            check_writable(path)
+            if path is not None:
+                check_writable(path)
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def _write(options: argparse.Namespace, record: Any, kind: str) -> None:
     for path in (options.plot, options.html):
-        if path:
+        if path is not None:
             data = _drawn(record, kind) if path is options.plot else _page(record)
             try:
                 with replacing(Path(path)) as file:
@@ -91,12 +99,17 @@ def _page(record: Any) -> bytes:
 
 
 def _record(path: str) -> Any:
+    from emu.cost import measure, page, table
     try:
         record = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} is no record of emu cost --json: {error}") from None
-    if not isinstance(record, dict) or record.get("format") != 1:
-        raise UsageError(f"{path} is no record of emu cost --json")
+        if not isinstance(record, dict) or record.get("format") != measure.FORMAT:
+            raise ValueError("it is another JSON file")
+        table.table(record), page.page(record)          # what cannot be shown is none
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        why = f"{type(error).__name__}: {error}" if isinstance(error, (LookupError, TypeError, AttributeError)) else error
+        raise UsageError(f"{path} is no record of emu cost --json: {why}") from None
     return record
 
 
@@ -119,7 +132,7 @@ def _measure(options: argparse.Namespace) -> Any:
     known = {form.name: form for form in FORMS}
     for name in options.form or ():
         if name not in known:
-            raise UsageError(f"no form {name!r}; there are {', '.join(known)}")
+            raise UsageError(f"no form {name!r}; there are {'; '.join(known)}")
     rounds = FULL if options.full else QUICK if options.rounds is None else options.rounds
     if not 1 <= rounds <= 1000:
         raise UsageError(f"--rounds {rounds}: it is from 1 to 1000")

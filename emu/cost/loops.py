@@ -111,7 +111,7 @@ def wasm(loop: Loop) -> list[str]:
 
 def columns(loop: Loop, directory: Path) -> dict[str, list[str]]:
     """The listing of each form."""
-    return {"x86, by capstone (process, container, guests)": machine_code(loop), "WebAssembly": wasm(loop),
+    return {"x86, by capstone (processes and guests)": machine_code(loop), "WebAssembly": wasm(loop),
             "JVM byte code": java(loop, directory), "CPython": cpython(loop), "Ruby YARV": yarv(loop, directory)}
 
 

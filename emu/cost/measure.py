@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 import platform
 import statistics
@@ -18,8 +20,7 @@ from emu.cost.workloads import WORKLOADS, Workload, expected
 FORMAT = 1
 TRIES = 3                       # of a run that could not be timed
 FULL = 5                        # rounds from which on what is slow is measured in each
-T95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}     # Student's t, 95 %, by samples
-
+SURE = 0.95
 
 FAILURES = FormError, OSError, ValueError, subprocess.SubprocessError      # of a form; they are its own
 
@@ -30,10 +31,17 @@ def said(error: Exception) -> str:
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Median, extremes, and the half width of the mean's 95 % confidence interval (None of fewer than two)."""
+    """Median, extremes, and half the width of the median's 95 % confidence interval (None of too few).
+
+    The interval is between order statistics, which asks for no distribution: the median of all that there could be lies
+    outside of the k-th from either end with the chance of fewer than k heads in so many throws, twice.
+    """
+    ordered, count = sorted(values), len(values)
     half = None
-    if len(values) > 1:
-        half = T95.get(len(values), 2.0) * statistics.stdev(values) / len(values) ** 0.5
+    if count >= FULL:
+        chance = list(itertools.accumulate(2 * math.comb(count, heads) / 2 ** count for heads in range(count // 2)))
+        left_out = max(sum(beyond <= 1 - SURE for beyond in chance) - 1, 0)
+        half = (ordered[count - 1 - left_out] - ordered[left_out]) / 2
     return {"median": statistics.median(values), "low": min(values), "high": max(values), "half": half,
             "values": list(values)}
 

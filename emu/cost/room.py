@@ -40,9 +40,11 @@ class Room:
                     cwd="/")
             finally:
                 os.close(hearing)
-        except OSError as error:
+        except BaseException as error:                  # ^C, too: without a janitor the directory would stay
             self.close()
-            raise NoRoom(f"{self.directory} cannot be used: {error.strerror or error}") from None
+            if isinstance(error, OSError):
+                raise NoRoom(f"{self.directory} cannot be used: {error.strerror or error}") from None
+            raise
         sweep_old()
 
     def _hold(self) -> None:

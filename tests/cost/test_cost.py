@@ -25,6 +25,7 @@ from emu.cost.forms import Form, Missing, Native
 from emu.cost.runc import Runc
 from emu.cost.workloads import WORKLOADS, expected
 from emu.machine import End
+from tests.cost import there
 
 LEAST = {"cpu": 2, "calls": 2, "memory": 2, "float": 2, "syscall": 1, "io": 20, "irq": 400, "spawn": 1}
 SLOW = {"emu, Linux guest"}         # boots Debian: tests/cost/test_linux.py
@@ -40,20 +41,13 @@ def temporary(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", [kind for kind in FORMS if kind.name not in SLOW], ids=lambda kind: kind.name)
 def test_a_form_computes_every_workload_rightly(kind, tmp_path):
-    form = kind(tmp_path)
-    try:
-        form.find()
-    except Missing as missing:
-        pytest.skip(str(missing))
-    try:
+    with there(kind, tmp_path) as form:
         for name, rounds in LEAST.items():
             if name in form.lacks or (isinstance(form, forms.Traced) and name != "cpu"):    # a recording takes a second
                 continue
             sample = form.run(WORKLOADS[name], rounds)
             assert sample.result == expected(name, rounds), name
             assert sample.wall >= 0 and sample.cpu >= 0 and sample.peak > 0
-    finally:
-        form.close()
 
 
 class Wrong(Native):
@@ -141,18 +135,13 @@ def test_a_full_disk_is_shown():
 
 
 def test_a_container_whose_runtime_is_killed_leaves_nothing(tmp_path):
-    form = Runc(tmp_path)
-    try:
-        form.find()
-    except Missing as missing:
-        pytest.skip(str(missing))
-    command = form.command(["0", "4000000"])                   # minutes of work
-    child = Child(command)
-    while b"\1" not in os.read(child.child.stdout.fileno(), 100):
-        pass
-    state = json.loads(subprocess.run([form.path, *form._state(), "state", form.id], capture_output=True, check=True).stdout)
-    child.end()
-    form.close()
+    with there(Runc, tmp_path) as form:
+        child = Child(form.command(["0", "4000000"]))           # minutes of work
+        while b"\1" not in os.read(child.child.stdout.fileno(), 100):
+            pass
+        state = json.loads(subprocess.run([form.path, *form._state(), "state", form.id], capture_output=True,
+                                          check=True).stdout)
+        child.end()
     time.sleep(0.2)
     assert state["status"] == "running" and not Path(f"/proc/{state['pid']}/exe").exists()
     assert not list(Path("/sys/fs/cgroup").glob(f"*/emu-cost-{os.getpid()}"))
@@ -275,3 +264,11 @@ def test_the_executable_is_what_elf_says():
     elf = programs.elf()
     assert elf[:4] == b"\x7fELF" and elf[0x1000:] == programs.code()
     assert programs.kernel(3, 77)[programs.ARGUMENTS - programs.KERNEL:][:18] == b"3" + bytes(15) + b"77"
+
+
+@pytest.mark.parametrize(("count", "first", "last"), [(5, 0, 4), (6, 0, 5), (9, 1, 7), (10, 1, 8), (20, 5, 14)])
+def test_a_confidence_interval_of_the_median_leaves_out_what_it_may(count, first, last):
+    """The ranks of the tables for 95 % (Conover, Practical Nonparametric Statistics); of five it is all that there is."""
+    values = [float(2 ** n) for n in range(count)]
+    assert measure.spread(values[::-1])["half"] == (values[last] - values[first]) / 2
+    assert measure.spread(values[:4])["half"] is None

@@ -5,25 +5,18 @@ from __future__ import annotations
 import pytest
 
 from emu.cost import exits, forms, languages, spawning
-from emu.cost.forms import Missing
 from emu.cost.runc import Runc
 from emu.cost.workloads import WORKLOADS, Workload
+from tests.cost import there
 
 TICKS = Workload("irq", 8, 1024, "", "")
 CALLS = Workload("syscall", 4, 32, "", "")
 
 
 def found(kind, workload, directory):
-    form = kind(directory)
-    try:
-        form.find()
-    except Missing as missing:
-        pytest.skip(str(missing))
-    try:
+    with there(kind, directory) as form:
         sample = form.run(workload, form.rounds(workload))
         return sample, exits.exits(form, workload, sample, None)
-    finally:
-        form.close()
 
 
 def test_each_tick_of_our_machine_is_an_alarm_an_acknowledge_and_an_end_of_interrupt(tmp_path):
@@ -83,13 +76,7 @@ def test_a_hook_s_work_is_that_of_the_same_guest_without_it(tmp_path):
     forms.CPython, languages.Ruby, languages.WebAssembly], ids=lambda kind: kind.name)
 def test_a_start_is_the_sum_of_its_stages(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(spawning, "TURNS", 1)
-    form = kind(tmp_path)
-    try:
-        form.find()
+    with there(kind, tmp_path) as form:
         made = spawning.stages(form, 1e-4)
-    except Missing as missing:
-        pytest.skip(str(missing))
-    finally:
-        form.close()
     assert len({what for what, _ in made}) == len(made) >= (1 if kind is forms.Native else 2)
     assert 2e-5 < sum(spent for _, spent in made) < 30

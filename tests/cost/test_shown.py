@@ -175,3 +175,21 @@ def test_whose_kernel_counts():
     assert "host's kernel" in verdict(rows)[0] and "of its own" in verdict(rows)[1]
     assert facts("Linux version 6.1.0-50-amd64 (x)\nctxt 942\nprocesses 89\n") == (
         "6.1.0-50-amd64", {"ctxt": 942, "processes": 89})
+
+
+@pytest.mark.parametrize("content", [
+    "", "[]", "{}", '{"format": 1}', '{"format": 1, "forms": 5}', '{"format": 1, "forms": [{"name": "native"}]}',
+    '{"format": 1, "forms": [{"name": "a", "cells": {}}], "workloads": [{"name": "cpu"}], "turns": 1, "host": {}}'])
+def test_what_is_no_record_is_one_line(content, tmp_path, capsys):
+    path = tmp_path / "record.json"
+    path.write_text(content)
+    for command in (["--show", str(path)], ["check", str(path)], ["explain", "cpu", "--record", str(path)]):
+        assert cli.main(["cost", *command]) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and str(path) in said
+
+
+@pytest.mark.parametrize("options", [["--html", ""], ["--plot", ""], ["--quick", "explain", "cpu"], ["--json", "kernel"]])
+def test_options_that_mean_nothing_are_one_line(options, capsys):
+    assert cli.main(["cost", *options]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
