@@ -66,8 +66,8 @@ WORK: dict[str, str] = {
         "Functions that call themselves, and calls through a table of addresses. A translator cannot know where a return "
         "or such a call goes, and must look it up each time: its weak spot.",
     "memory":
-        "64 MiB written, copied, and changed at random places. Each access of a translated program asks a table where the "
-        "guest's page lies; what is random misses the processor's caches besides.",
+        "64 MiB that are there already, written, copied, and changed at random places. Each access of a translated program "
+        "asks a table where the guest's page lies; what is random misses the processor's caches besides.",
     "float":
         "Square roots, divisions and additions, each on the result of the one before, so that the processor waits for "
         "itself; that hides much of what others add. A translator calls a routine for most operations.",
