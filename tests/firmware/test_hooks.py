@@ -66,6 +66,18 @@ def test_midnight_is_counted_once():
     assert said[-3:] == b"\x01\0\0", "it has passed, the ticks are 0, it was told"
 
 
+def test_a_day_has_1800b0h_ticks():
+    with board("wait: hlt; jmp wait", bytearray()) as pc:
+        pc.run_until(seconds=10, when=lambda: pc.registers.cs.selector == 0)
+        pc.write(0x46C, struct.pack("<I", 0x1800AD))
+        seen = []
+        for _ in range(20):
+            pc.run_until(seconds=0.01)
+            tick, = struct.unpack("<I", pc.read(0x46C, 4))
+            seen += [tick] if tick not in seen[-1:] else []
+        assert seen[1:4] == [0x1800AF, 0, 1] and pc.read(0x470, 1) == b"\1"
+
+
 def test_the_alarm_calls_int_4ah():
     said = bytearray()
     with board("""

@@ -171,6 +171,17 @@ def test_the_display_describes_itself(tmp_path):
     assert edid[54:56] == b"\x64\x19" and edid[56] | edid[58] >> 4 << 8 == 1024 and edid[59] | edid[61] >> 4 << 8 == 768
 
 
+def test_the_data_area_keeps_what_was_said_of_cga_colours(tmp_path):
+    """40:66, as port 3D9h: background and its intensity, the palette of mode 4."""
+    s = Script()
+    s.int10(0x0004)
+    for number, bx in enumerate((0x001F, 0x0100, 0x000A, 0x0101)):
+        s.int10(0x0B00, bx)
+        s.tell(str(number), 0x40, 0x66, 1)
+    told = own(tmp_path, s)
+    assert [told[str(number)][0] & 0x3F for number in range(4)] == [0x3F, 0x1F, 0x0A, 0x2A]
+
+
 def test_colours_and_modes_of_vbe(tmp_path):
     s = Script()
     s.poke(BUFFER, 0, b"VBE2")
