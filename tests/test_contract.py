@@ -376,7 +376,7 @@ def test_a_chip_answered_natively_is_the_chip_answered_by_itself(cls):
 def test_what_holds_still_is_read_without_effect_and_what_is_collected_is_written_one_by_one(cls):
     subject = Subject(cls)
     rng = random.Random("still")
-    for i in range(500 if any(reg.native for reg in cls.parts(Reg)) else 20):
+    for i in range(200 if any(reg.native for reg in cls.parts(Reg)) else 20):
         subject.run(f"still {i}", 10)
         chip, log, saved = subject.chip, list(subject.log), subject.chip.save()
         for reg in cls.parts(Reg):

@@ -76,8 +76,8 @@ def test_ctrl_c_ends_every_kind_of_busy_guest(name, start, tmp_path):
     process = start(guests.write(name, tmp_path), "--serial", f"file:{console}")
     until = time.monotonic() + PATIENCE
     while not console.exists() and time.monotonic() < until:            # it is opened just before the guest runs
-        time.sleep(0.05)
-    time.sleep(0.5)
+        time.sleep(0.02)
+    time.sleep(0.2)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
