@@ -35,7 +35,7 @@
 | accesses.py   | loads and stores to whoever records them                          | no traces of memory
 | thunks.py     | puts the thunks of one machine in their places                    |
 |               |                                                                   |
-| fast/         | 18 techniques, one file and one switch each: see its table        | the boot of Debian takes 1.3 of the time
+| fast/         | 19 techniques, one file and one switch each: see its table        | the boot of Debian takes 1.3 of the time
 
 The plain core is all but fast/, and what fast/ gains is measured by `python -m tests.bench` (README, "Speed").
 """

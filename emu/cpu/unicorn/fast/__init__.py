@@ -25,6 +25,7 @@ bytes before it edits, and leaves what does not match; the report counts both.
 | ticks    | ticks.py    | a periodic timer's interrupts             | a tick 0.1                  | four Python calls each
 | mmio     | mmio.py     | the same for device memory                | a load or store 0.05 to 0.2 | a Python call each
 | sse      | sse.py      | arithmetic and roots by the host's SSE    | SSE loop 0.5                | softfloat
+| packed   | packed.py   | PACK, PMOVMSKB and others by the host     | PMOVMSKB 0.4                | byte by byte
 
 record.py is no technique: it lets a recorder (recorder.py) hear of every block.
 strings needs budget (it takes the place of its subtraction), beside access, mmio and ticks ports; all others stand alone.
@@ -54,6 +55,7 @@ from emu.cpu.unicorn.fast import (
     huge,
     interrupts,
     lookup,
+    packed,
     pages,
     pause,
     ports,
@@ -74,9 +76,9 @@ REWRITERS: dict[str, ModuleType] = {
 }
 NEEDS = {"strings": "budget", "beside": "access", "mmio": "ports", "ticks": "ports"}
 NAMES = (*(name for name in REWRITERS if name != "record"), "tlb", "direct", "fetch", "huge", "tsc", "pause", "interrupts",
-         "ports", "mmio", "ticks", "sse")
+         "ports", "mmio", "ticks", "sse", "packed")
 PATCHES = Patches({**entries.ENTRIES, **events.ENTRIES, **pause.ENTRIES, **interrupts.ENTRIES, **ports.entries(),
-                   **fetch.ENTRIES}, {**editor.SLOTS, **direct.SLOTS})
+                   **fetch.ENTRIES, **packed.ENTRIES}, {**editor.SLOTS, **direct.SLOTS})
 
 
 def chosen(text: str | None = None) -> frozenset[str]:
@@ -143,7 +145,7 @@ def _install(handle: int, env: int, box: m.Mailbox, memory: Memory, on: frozense
         raise
     words = box.words
     words[m.TSC_ON >> 3], words[m.SSE_ON >> 3], words[m.PAGES_ON >> 3] = "tsc" in on, "sse" in on, "pages" in on
-    words[m.FETCH_ON >> 3], words[m.DIRECT_ON >> 3] = "fetch" in on, "direct" in on
+    words[m.FETCH_ON >> 3], words[m.DIRECT_ON >> 3], words[m.PACKED_ON >> 3] = "fetch" in on, "direct" in on, "packed" in on
     jumps = host_address(memory.jumps)
     for name, word in (("pause", m.PAUSE), ("interrupts", m.GO_ON)):
         if name in on:
