@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from emu.boards.tiny import Tiny
-from emu.cost import children, forms, guest, languages, measure, programs, table
+from emu.cost import children, forms, guest, kvm, languages, measure, programs, table
 from emu.cost.catalog import FORMS
 from emu.cost.children import Child, FormError, once
 from emu.cost.forms import Form, Missing, Native
@@ -151,6 +151,7 @@ def test_a_container_whose_runtime_is_killed_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize(("probe", "why"), [
     (subprocess.CompletedProcess([], 1, "", "/dev/kvm: Permission denied\n"), "/dev/kvm: Permission denied"),
+    (subprocess.CompletedProcess([], 1, "", "/dev/kvm: Device or resource busy\n"), "another hypervisor has the processor"),
     (subprocess.CompletedProcess([], -9, "", ""), "the probe ended with -9"),
     (subprocess.TimeoutExpired("probe", 10), "does not answer within 10 s"),
 ])
@@ -174,6 +175,28 @@ def test_an_emulated_kvm_is_told_and_does_less(tmp_path, monkeypatch):
     form.find()
     assert "emulated (no vmx or svm" in form.note and "8.6 us" in form.note
     assert form.rounds(WORKLOADS["syscall"]) * 256 == WORKLOADS["syscall"].rounds
+
+
+@pytest.mark.parametrize(("reason", "said"), [
+    (kvm.EXIT_FAIL, "entry failed, reason 0x80000021"), (kvm.EXIT_INTERNAL, "KVM internal error 0x80000021"),
+    (kvm.EXIT_SHUTDOWN, "triple fault"), (kvm.EXIT_HLT, "its kernel gave up (HLT)"), (99, "exit 99")])
+def test_an_exit_that_nobody_wants_is_told_with_the_number_that_KVM_gives(reason, said):
+    vm = kvm.VM.__new__(kvm.VM)
+    vm.run_ = bytes(32) + (0x80000021).to_bytes(8, "little")        # struct kvm_run: of what failed, its number
+    assert vm.told(reason) == said
+
+
+def test_a_call_of_KVM_that_a_signal_broke_off_is_made_again(monkeypatch):
+    answers = [InterruptedError(), InterruptedError(), 7]
+
+    def broken_off(*arguments):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(kvm.fcntl, "ioctl", broken_off)
+    assert kvm.ioctl(0, kvm.CREATE_VM) == 7 and not answers
 
 
 def test_the_kernel_that_KVM_gets_is_interrupted_where_SYSCALL_comes_to_ring_0(tmp_path):
