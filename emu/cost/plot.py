@@ -57,11 +57,11 @@ def draw(record: Mapping[str, Any], kind: str) -> bytes:
                 panel.set_axis_off()
         panels[0][0].set_yticks(range(len(forms)), [form["name"] for form in forms])
         panels[0][0].set_ylim(len(forms) - 0.4, -0.6)
-        _start_up(below.subplots(), forms, "cpu" if "cpu" in names else names[0])
         host = record["host"]
         figure.suptitle("The same work in every form of virtual machine: times the CPU time of a process (spawn: time from "
                         f"start to end)\n{host['cpu']}, Linux {host['kernel']}, medians of {record['turns']}; whiskers: "
                         "lowest and highest; * a part of the work, scaled", fontsize=11)
+        _start_up(below.subplots(), forms, "cpu" if "cpu" in names else names[0])
         out = io.BytesIO()
         figure.savefig(out, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else None)
         pyplot.close(figure)
@@ -101,7 +101,10 @@ def _bars(panel: Any, record: Mapping[str, Any], forms: Sequence[Mapping[str, An
     panel.grid(axis="x", which="major", color="#e4e4e4", linewidth=0.7)
     panel.tick_params(axis="y", length=0)
     panel.minorticks_off()
-    panel.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+    panel.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:.0f} M" if value >= 1e6 else f"{value:,.0f}" if value >= 1
+                                    else f"{value:g}")
+    if high / low > 1e5:
+        panel.xaxis.set_major_locator(importlib.import_module("matplotlib.ticker").LogLocator(100))
     panel.set_title(f"$\\bf{{{name}}}$  {workload['what']}", fontsize=8.5, loc="left")
 
 
