@@ -33,9 +33,9 @@ CREATE_VM, CREATE_VCPU, RUN, VCPU_MMAP_SIZE, SET_TSS = 0xAE01, 0xAE41, 0xAE80, 0
 CREATE_IRQCHIP, CREATE_PIT2 = 0xAE60, 0x4040AE77
 GET_SUPPORTED_CPUID, SET_CPUID2, SET_MEMORY = 0xC008AE05, 0x4008AE90, 0x4020AE46
 SET_REGS, GET_SREGS, SET_SREGS = 0x4090AE82, 0x8138AE83, 0x4138AE84
-EXIT_IO, EXIT_HLT, EXIT_SHUTDOWN, EXIT_FAIL, EXIT_INTERNAL = 2, 5, 8, 9, 17
-NAMES = {EXIT_SHUTDOWN: "triple fault", EXIT_HLT: "its kernel gave up (HLT)", EXIT_FAIL: "entry failed, reason",
-         EXIT_INTERNAL: "KVM internal error"}
+EXIT_IO, EXIT_HLT, EXIT_MMIO, EXIT_SHUTDOWN, EXIT_FAIL, EXIT_INTERNAL = 2, 5, 6, 8, 9, 17
+NAMES = {EXIT_SHUTDOWN: "triple fault", EXIT_HLT: "its kernel gave up (HLT)", EXIT_MMIO: "an access to where nothing is",
+         EXIT_FAIL: "entry failed, reason", EXIT_INTERNAL: "internal error"}
 MOST_IDS = 256                                  # leaves of CPUID: KVM_MAX_CPUID_ENTRIES; fewer are E2BIG on some processors
 RUNNER, PRD, POSITION, PIECE = 0x510, 0x3FD400, 0x3FF040, 4096       # as disk.asm has it
 READ_DMA, WRITE_DMA, FLUSH_CACHE = 0xC8, 0xCA, 0xE7

@@ -178,12 +178,26 @@ def test_an_emulated_kvm_is_told_and_does_less(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("reason", "said"), [
-    (kvm.EXIT_FAIL, "entry failed, reason 0x80000021"), (kvm.EXIT_INTERNAL, "KVM internal error 0x80000021"),
+    (kvm.EXIT_FAIL, "entry failed, reason 0x80000021"), (kvm.EXIT_INTERNAL, "internal error 0x80000021"),
     (kvm.EXIT_SHUTDOWN, "triple fault"), (kvm.EXIT_HLT, "its kernel gave up (HLT)"), (99, "exit 99")])
 def test_an_exit_that_nobody_wants_is_told_with_the_number_that_KVM_gives(reason, said):
     vm = kvm.VM.__new__(kvm.VM)
     vm.run_ = bytes(32) + (0x80000021).to_bytes(8, "little")        # struct kvm_run: of what failed, its number
     assert vm.told(reason) == said
+
+
+@pytest.mark.parametrize(("code", "why"), [
+    (b"\xEB\xFE", "no end after 1 s"), (b"\x0F\x0B", "KVM: triple fault"), (b"\xF4", "KVM: its kernel gave up"),
+    (b"\xA1" + (1 << 29).to_bytes(8, "little"), "KVM: an access to where nothing is")], ids=["jmp", "ud2", "hlt", "mov"])
+def test_a_guest_of_KVM_that_runs_away_or_fails_is_ended(code, why, tmp_path):
+    with there(forms.Kvm, tmp_path) as form:
+        command = form.command(WORKLOADS["spawn"], 1)
+        kernel = bytearray((tmp_path / "kernel").read_bytes())
+        at = programs.ENTRY64 - programs.KERNEL
+        kernel[at:at + len(code)] = code
+        (tmp_path / "kernel").write_bytes(kernel)
+        with pytest.raises(FormError, match=why):
+            once(command, 1, own=True)
 
 
 def test_a_call_of_KVM_that_a_signal_broke_off_is_made_again(monkeypatch):

@@ -72,8 +72,8 @@ def test_a_hook_s_work_is_that_of_the_same_guest_without_it(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [
-    forms.Native, forms.Namespaces, Runc, forms.Bare, forms.TracedBlocks, forms.Hooked, forms.Qemu, forms.Kvm, languages.Java,
-    forms.CPython, languages.Ruby, languages.WebAssembly], ids=lambda kind: kind.name)
+    forms.Native, forms.Namespaces, Runc, forms.Bare, forms.Qemu, forms.Kvm, languages.Java,
+    languages.WebAssembly], ids=lambda kind: kind.name)
 def test_a_start_is_the_sum_of_its_stages(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(spawning, "TURNS", 1)
     with there(kind, tmp_path) as form:
