@@ -8,6 +8,7 @@ import pytest
 
 from emu.assembler import assemble
 from emu.firmware import build
+from emu.host.disk import open_image
 from tests.firmware import machines
 
 SECTOR = """
@@ -119,3 +120,25 @@ def test_the_menu_chooses(tmp_path):
     assert "1. Hard disk QEMU HARDDISK" in run.serial
     assert "2. Floppy A" in run.serial
     assert run.debug == b"started from \0"
+
+
+MTRRS = {0x250: 0x0606060606060606, 0x258: 0x0606060606060606, 0x259: 0, 0x268: 0x0505050505050505, 0x26F: 0x0505050505050505,
+         0x200: 0xE0000000, 0x201: 0xFFE0000800, 0x2FF: 0xC06}
+
+
+@pytest.mark.parametrize("board", ["qemu", "ours"])
+def test_ram_is_write_back_and_what_lies_above_it_uncached(board, tmp_path):
+    """SDM vol. 3A, 12.11: without the memory type range registers all of it would be uncached."""
+    says = "mov cx, 4\n{0}:\nout 0xE9, al\nshr eax, 8\nloop {0}\n"
+    sector = "".join(f"mov ecx, {number:#x}\nrdmsr\n{says.format(f'a{number}')}mov eax, edx\n{says.format(f'd{number}')}"
+                     for number in MTRRS) + "mov al, 0x10\nout 0xF4, al\nhlt"
+    disk = (assemble(sector, 0x7C00, 16).ljust(510, b"\0") + b"\x55\xAA").ljust(1474560, b"\0")
+    (tmp_path / "fd").write_bytes(disk)
+    if board == "qemu":
+        run = machines.on_qemu(["-m", "16", "-cpu", "qemu64", "-boot", "a",
+                                "-drive", f"file={tmp_path}/fd,format=raw,if=floppy,snapshot=on"])
+    else:
+        run = machines.on_ours(boot="a", floppies=[open_image(tmp_path / "fd")])
+    values = dict(zip(MTRRS, struct.unpack(f"<{len(MTRRS)}Q", run.debug), strict=True))
+    values[0x201] &= 0xFFFFFFFFFF
+    assert values == MTRRS | ({0x201: 0xFE0000800} if values[0x201] >> 36 == 0 else {})
