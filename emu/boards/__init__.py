@@ -1,0 +1,1 @@
+"""Parts and wires: where chips, host and processor meet."""
