@@ -1,1 +1,1 @@
-"""Parts by number: one file is one chip, and knows neither its place nor its neighbours.  Each says what it does not model."""
+"""Parts by number: a file is a chip, which knows neither its place nor its neighbours, and says what it does not model."""

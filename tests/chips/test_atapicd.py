@@ -220,6 +220,18 @@ def test_a_sector_that_cannot_be_read_is_a_medium_error_with_its_address_after_t
     assert data[0] == 0xF0 and data[2] == MEDIUM_ERROR and data[12] == 0x11 and data[3:7] == (22).to_bytes(4, "big")
 
 
+def test_a_read_ends_where_a_shorter_disc_that_was_put_in_meanwhile_does():
+    b = CD(Memory(600 * 2048, readonly=True))
+    b.packet(*read_10(0, 600))
+    b.chip.insert(Memory(520 * 2048, readonly=True))
+    data = bytearray()
+    while b.read("STATUS") & DRQ:
+        data += b.words(2048)
+    assert len(data) == 520 * 2048
+    assert b.read("STATUS") == DRDY | ERR and b.read("ERROR") >> 4 == MEDIUM_ERROR
+    assert b.reply(SENSE, 0, 0, 0, 18)[3:7] == (520).to_bytes(4, "big")
+
+
 @pytest.mark.parametrize(("kind", "main", "sub", "sense"), [
     (0, 0xF8, 0, (ILLEGAL_REQUEST, 0x24, 0)), (0, 0x10, 1, (ILLEGAL_REQUEST, 0x24, 0)),
     (1, 0x10, 0, (ILLEGAL_REQUEST, 0x64, 0))])

@@ -132,6 +132,20 @@ def test_a_loop_that_waits_for_the_retrace_ends(v, name):
         assert v.read("IS1") & 8 == wanted
 
 
+@pytest.mark.parametrize("name", vgaguest.MODES)
+def test_a_frame_takes_as_long_as_on_a_vga(v, name):
+    """70 Hz, with 480 lines 60 Hz: also where half the clocks are as many dots (SR1 bit 3)."""
+    v.mode(name)
+    began = []
+    for _ in range(8000):
+        before, now = v.now, v.read("IS1") & 8
+        if now and (not began or before - began[-1] > 10**6):
+            began.append(before)
+        v.advance(5_000)
+    rate = (len(began) - 1) * 1e9 / (began[-1] - began[0])
+    assert rate == (pytest.approx(59.8, abs=0.2) if "480" in name or "240" in name else pytest.approx(70.086, abs=0.05))
+
+
 def test_any_registers_have_a_frame(v):
     for values in (0x00, 0xFF, 0x55):
         for index in (0x11, *range(25)):
