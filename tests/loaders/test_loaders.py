@@ -188,6 +188,14 @@ def test_an_older_protocol_needs_none_of_the_newer_fields(tmp_path):
     assert u32(plan, PARAMS + 0x218) == 4 * MIB - 0x1000
 
 
+def test_an_older_kernel_has_three_times_its_length_to_unpack_itself(tmp_path):
+    image = bzimage(version=0x202, init=0, align=0, length=0x2A, payload=bytes(MIB))
+    initrd = file(tmp_path, "i", bytes(900 << 10))
+    assert u32(start(image, mib=5, initrd=initrd), PARAMS + 0x218) >= 4 * MIB
+    with pytest.raises(BadImage, match=r"no room for the initrd.*memory up to 4 MiB"):
+        start(image, mib=4, initrd=initrd)
+
+
 @pytest.mark.parametrize("changes, words", [
     ({"version": 0x201}, "protocol 2.01"), ({"flags": 0}, "zImage"), ({"entry": 0x1000}, "entry 1000h"),
     ({"align": 0x300000}, "alignment"), ({"align": 0}, "alignment"), ({"payload": b""}, "cut short")])
@@ -312,6 +320,7 @@ def test_a_virtual_entry_is_translated_with_its_segment_and_a_physical_one_is_no
     (elf([(0x100000, CODE, 64, 0)], cls=2, machine=62), "64-bit ELF.*bzImage"),
     (elf([(0x100000, CODE, 64, 0)], machine=40), "for ARM"),
     (elf([(0x100000, CODE, 64, 0)], machine=0x1234), "machine number 4660"),
+    (b"\x7fELF\1\2\1" + bytes(9) + struct.pack(">HH", 2, 2) + bytes(32), "for SPARC"),
     (elf([(0x100000, CODE, 64, 0)], kind=3), "shared object"),
     (elf([(0x100000, CODE, 64, 0)], kind=1), "link it first"),
     (elf([]), "program headers"),
