@@ -32,6 +32,13 @@ send "echo $((6*7))x\n"
 expect "42x"
 """
 
+RESCUE = r"""
+expect "GNU/Hurd"
+key c
+expect "grub>"
+type "ls\n"
+"""
+
 ROWS = [
     Row("grub-floppy", r"""
         expect "grub>"
@@ -58,6 +65,8 @@ ROWS = [
         key ret
         expect "iPXE 1.0.0+"
     """, label="ipxe"),
+    Row("grub-rescue-cd", RESCUE + 'expect "(cd,msdos1)"', seconds=30),
+    Row("grub-rescue-floppy", RESCUE + 'expect "(fd0,msdos1)"', seconds=30),
     Row("syslinux-floppy", r"""
         expect "syslinux guest"
         key ret
