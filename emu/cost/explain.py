@@ -161,8 +161,8 @@ def ledger(steps: dict[str, Any], loop: Loop) -> Iterator[str]:
         yield "Exits are those of a step. The model is of other runs than the measurement: exits x price of one, what is"
         yield "moved for them to and from a file of the host, and the work. emu's are of its ledger, less what that takes;"
         yield "QEMU's of its log, a guest that only leaves, and half of the work; KVM's of its count, the same guest, and"
-        yield "the process (emulated: half of the work); a hook's of its count, another workload, and no hook. On a"
-        yield "quiet host measured/model is from 0.7 to 1.4."
+        yield "the process (emulated: half of the work); a hook's of its count, another workload, and no hook."
+        yield "measured/model was from 0.6 to 1.5, but for QEMU's io, whose own rounds lie as far apart as 1.8."
     else:
         yield "From a record: its whole workload by the number of these steps; the price of an exit is not in it."
     yield ""
