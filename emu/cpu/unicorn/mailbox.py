@@ -37,15 +37,18 @@ PORT_IN, PORT_OUT, MMIO_IN, MMIO_OUT, LATE = 0x720, 0x728, 0x730, 0x738, 0x20
 GENERATION, PENDING = 0x760, 0x768      # which answers count; whether something was kept for Python
 RING_AT, RING_END, RING_KEY, SEGMENT_AT, SEGMENT_END = 0x770, 0x778, 0x780, 0x788, 0x790
 ERROR, RAISED = 0x798, 0x7B0            # what a function of Python has raised (three words), and who is told
+# fast/editor.py.  The last block that was made; how often the library has begun its buffer of blocks anew, in bits 48 on, so
+# that an address of the host can stand below
+LAST_BLOCK, ANEW, ONE_BUFFER = 0x218, 0x220, 1 << 48
 # recorder.py and fast/record.py.  RECORD: whether blocks leave their numbers; EVENT: whether events are kept
-RECORD, NUMBER, RECORDED, LAST_BLOCK, STUBS, STUB_AT = 0x200, 0x208, 0x210, 0x218, 0x220, 0x228
+RECORD, NUMBER = 0x200, 0x208
 DEFINE_AT, DEFINE_END, EVENT, EVENT_AT, EVENT_END, DRAIN = 0x230, 0x238, 0x240, 0x248, 0x250, 0x258
 # accesses.py; MARK: what marks the TLB's entries while accesses are recorded
 MARK, ACCESS_START, ACCESS_AT, ACCESS_END = 0x260, 0x268, 0x270, 0x278
-# which instruction accesses: its address, the table of those that are known, and what makes its keys new ones
-BY, KNOWN_BY, ANEW = 0x2E0, 0x2E8, 0x2F0
-# moves.py.  Whether the last block loads the stack pointer (1, or ALONE); what that was before; functions for it and LEAVE
-MOVING, MOVED_FROM, MOVE_AT, FRAME_AT = 0x280, 0x288, 0x290, 0x298
+# which instruction accesses: its address, and the table of those that are known
+BY, KNOWN_BY = 0x2E0, 0x2E8
+# moves.py.  Whether the last block loads the stack pointer (1, or ALONE); what that was before
+MOVING, MOVED_FROM = 0x280, 0x288
 # recent.py.  The slots; how many exceptions and interrupts there were; who watches, and a bit for each vector for him
 RECENT, RAISES, TAKEN, WATCH, WATCHED = 0x2A0, 0x2A8, 0x2B0, 0x2B8, 0x2C0
 # fast/ticks.py: the generation for which the tick counts (0: none), how far it came, how many were whole; emu.engine.Tick

@@ -1,7 +1,7 @@
 """moves: each load of the stack pointer outside of ring 3, for a recorder: what it was before, and what it is behind.
 
 A task switch is such a load, and nothing else tells which task goes on.  Where the bytes of a new block look like one, its
-stub (fast/record.py) calls `moving`, which keeps the stack pointer and kicks: the next block's head then leads to
+head (fast/record.py) calls `moving`, which keeps the stack pointer and kicks: the next block's head then leads to
 editor.spent, and there `seen` leaves the event, before the block has begun.  The block goes on if nobody else has kicked; a
 kick only has the main loop look at the pins, so the run stays the same.  Where the pointer stays near there is no event:
 most bytes that look like a load are none.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.events import EVENT_STACK, event
-from emu.cpu.unicorn.layout import BUDGET, CPU_ENV, SEGMENT_SIZE, SEGS, TB_FLAGS
+from emu.cpu.unicorn.layout import BUDGET, CPU_ENV, SEGMENT_SIZE, SEGS, TB_CODE, TB_FLAGS
 
 RSP, RBP = 0x20, 0x28
 SS_BASE = SEGS + 2 * SEGMENT_SIZE + 8
@@ -24,9 +24,9 @@ ALONE = 3                       # MOVING, where nobody else has kicked (1: someb
 FRAME = 4096                    # bytes that a function's frame may have
 
 
-def look(label: str) -> str:
-    """Have the stub that ends at STUB_AT call `moving` if the block that was defined at r8 loads the stack pointer; rbx is
-    the TranslationBlock, r14 the mailbox."""
+def look(label: str, call: str, end: int, moving: int, leaving: int) -> str:
+    """Have the head, at rdi, of the block that was defined at r8 call `moving` or `leaving` if it loads the stack pointer;
+    rbx is the TranslationBlock, `call` the displacement of the head's call, `end` where that ends.  A REP has none."""
     return f"""
         mov eax, [rbx + {TB_FLAGS:#x}]
         and eax, 0x3
@@ -107,21 +107,15 @@ def look(label: str) -> str:
         jb {label}still
         cmp word ptr [rax], 0xc3c9
         jne {label}still
-        mov rdx, [r14 + {m.FRAME_AT:#x}]
+        mov rdx, {leaving:#x}
         jmp {label}call
     {label}moving:
-        mov rdx, [r14 + {m.MOVE_AT:#x}]
+        mov rdx, {moving:#x}
     {label}call:
-        mov rcx, [r14 + {m.STUB_AT:#x}]
-        mov eax, [rcx - 0x4]
-        sub rdx, rcx
-        mov byte ptr [rcx - 0x5], 0xe8
-        mov [rcx - 0x4], edx
-        sub eax, 0x5
-        mov byte ptr [rcx], 0xe9
-        mov [rcx + 0x1], eax
-        add rcx, 0x5
-        mov [r14 + {m.STUB_AT:#x}], rcx
+        mov rdi, [rbx + {TB_CODE:#x}]
+        lea rax, [rdi + {end:#x}]
+        sub rdx, rax
+        mov {call}, edx
     {label}still:
     """
 

@@ -1,6 +1,6 @@
 """The recorder of blocks and events: native rings, emptied whenever Python has its turn.
 
-Blocks leave their numbers by stubs of their own (fast/record.py); exceptions, interrupts, and writes to control and
+Blocks leave their numbers at their heads (fast/record.py); exceptions, interrupts, and writes to control and
 model-specific registers leave events (hooks.event); a sink takes all three streams (emu.engine.Sink).  The ring of numbers
 is the sink's own memory, so nothing is copied: when a segment has no room for a further slice, the sink gives the next one.
 Recording changes no run: what it adds charges nothing, and a slice that is cut shorter is only cut.
@@ -20,16 +20,13 @@ from collections.abc import Callable
 
 from emu.cpu.unicorn import accesses, library, moves
 from emu.cpu.unicorn import mailbox as m
-from emu.cpu.unicorn.code import Code
 from emu.cpu.unicorn.events import EVENT_STACK, NOTHING
 from emu.cpu.unicorn.fast.record import LARGEST
 from emu.cpu.unicorn.layout import CPU_ENV, TCG_EPILOGUE, TLB_WATCHPOINT, TRACE_AT, UC_TCG, read_u64, symbol
 from emu.cpu.unicorn.memory import host_address
-from emu.cpu.unicorn.room import hold, reaches, room
+from emu.cpu.unicorn.room import reaches
 from emu.engine import EngineError, Sink
 
-THUNKS = 4096                   # bytes before the stubs, for moves.py
-STUBS = 64 << 20                # bytes of address space: each block's host code is longer than its stub
 DEFINITIONS = 1 << 20
 EVENTS, EVENT = 1 << 14, 64     # events, and the bytes of one
 _EVENT = struct.Struct("<8Q")
@@ -42,13 +39,12 @@ MARGIN = 4096                   # numbers: blocks that run on credit
 class Recorder:
     """Records one machine: `record(sink)` between two runs, `record(None)` to end it.
 
-    `flush` has every block made anew: with a stub, or without.
+    `flush` has every block made anew: with a number, or without.
     """
 
     def __init__(self, handle: int, env: int, box: m.Mailbox, cost: int, techniques: frozenset[str],
                  flush: Callable[[], None], now: Callable[[], int]) -> None:
         self._handle, self._env, self._words, self._cost = handle, env, box.words, cost
-        self._box = box.address
         self._techniques, self._flush, self._now = techniques, flush, now
         self._at = ctypes.c_uint64.from_address(env + TRACE_AT)     # where the next number goes
         self.on = False
@@ -83,23 +79,19 @@ class Recorder:
     def _start(self, sink: Sink) -> None:
         self._sink, self.position = sink, 0
         self._flush()
-        with room(STUBS):
-            self._stubs = Code(STUBS, near=self._epilogue)
         self._rings = mmap.mmap(-1, DEFINITIONS + LARGEST + EVENTS * EVENT, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._view = memoryview(self._rings)
         self._definitions = host_address(self._rings)
         self._events = self._definitions + DEFINITIONS + LARGEST
         self._full_callback = library.ASK(self._full)
         words = self._words
-        words[m.STUBS >> 3] = words[m.STUB_AT >> 3] = self._stub_at = self._stubs.address + THUNKS
+        self._anew = words[m.ANEW >> 3]
         words[m.DEFINE_AT >> 3] = self._definitions
         words[m.DEFINE_END >> 3] = self._definitions + DEFINITIONS + LARGEST
         words[m.EVENT_AT >> 3], words[m.EVENT_END >> 3] = self._events, self._events + EVENTS * EVENT
         words[m.DRAIN >> 3] = library.address(self._full_callback)
-        words[m.MOVE_AT >> 3] = self._stubs.place(moves.moving(self._box))
-        words[m.FRAME_AT >> 3] = self._stubs.place(moves.leaving(self._box))
         words[m.MOVING >> 3] = 0
-        words[m.LAST_BLOCK >> 3] = words[m.NUMBER >> 3] = 0
+        words[m.NUMBER >> 3] = 0
         self._take()
         words[m.RECORD >> 3] = words[m.EVENT >> 3] = 1
         if sink.memory:
@@ -114,7 +106,7 @@ class Recorder:
         words[m.ACCESS_START >> 3] = words[m.ACCESS_AT >> 3] = start
         words[m.ACCESS_END >> 3] = start + ACCESSES * accesses.ACCESS
         self._known = mmap.mmap(-1, accesses.PLACES * accesses.PLACE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        words[m.KNOWN_BY >> 3], words[m.ANEW >> 3] = host_address(self._known), 0
+        words[m.KNOWN_BY >> 3] = host_address(self._known)
         words[m.MARK >> 3] = TLB_WATCHPOINT
         library.VOID(symbol("tlb_flush_x86_64"))(self._env - CPU_ENV)
 
@@ -126,7 +118,7 @@ class Recorder:
         self._known.close()
 
     def _stop(self) -> None:
-        """Give out everything; the stubs go when no block leads to them any more."""
+        """Give out everything; blocks are made anew, and leave nothing."""
         self.drain(True)
         self.on = False
         if self._words[m.MARK >> 3]:
@@ -134,10 +126,8 @@ class Recorder:
         self._words[m.RECORD >> 3] = self._words[m.EVENT >> 3] = 0
         self._at.value = 0
         self._flush()
-        self._stubs.close()
         del self._segment
         self._view.release()
-        hold()
 
     def _take(self) -> None:
         """The sink's next segment."""
@@ -208,9 +198,9 @@ class Recorder:
         words, start = self._words, self._definitions
         end = words[m.DEFINE_AT >> 3]
         if end > start:
-            stubs, before = words[m.STUB_AT >> 3], self._stub_at
-            self._sink.definitions(bytes(self._view[:end - start]), self._first, self.position, stubs < before)
-            self._stub_at = stubs
+            anew, before = words[m.ANEW >> 3], self._anew
+            self._sink.definitions(bytes(self._view[:end - start]), self._first, self.position, anew != before)
+            self._anew = anew
             words[m.DEFINE_AT >> 3] = start
 
     def _accesses_out(self) -> None:

@@ -1,4 +1,4 @@
-"""Address space near the library, kept free for translations and stubs.
+"""Address space near the library, kept free for translations and thunks.
 
 Translated code calls the library by near calls where it can, and that is what fast/ looks for.  The kernel gives the highest
 gap that fits, so in a process that has filled the gigabytes below the library with other things (a data frame's arenas, say)

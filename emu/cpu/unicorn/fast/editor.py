@@ -8,6 +8,7 @@ machine's rewriters, in order.  A rewriter is a module with
                             nobody, all else is free, as are FRAME bytes from rsp on; it jumps to `done` + "hit" when it
                             has edited, or to `done` + "miss"
 
+A block that lies before the last one tells that the library has begun its buffer of blocks anew: mailbox.ANEW counts it.
 In translated code rbp is env (CPUX86State); no register is live at a block's start.  Labels carry the rewriter's name.
 """
 
@@ -112,6 +113,13 @@ def assemble(site: Site, wanted: list[tuple[str, ModuleType]], order: list[str])
         mov rax, {symbol("tb_gen_code_x86_64"):#x}
         call rax
         mov rbx, rax
+        mov rax, {site.box:#x}
+        cmp rbx, [rax + {m.LAST_BLOCK:#x}]
+        mov [rax + {m.LAST_BLOCK:#x}], rbx
+        ja later
+        mov rcx, {m.ONE_BUFFER:#x}
+        add [rax + {m.ANEW:#x}], rcx
+    later:
         {"".join(steps)}
         mov r13, {site.box:#x}
         {made("r12", "r13")}
@@ -170,14 +178,16 @@ def search(label: str, pair: int, at: int) -> str:
     """
 
 
-def spent(site: Site) -> str:
-    """Where a block's head goes when the budget does not reach: called from translated code, with rbp = env.
+def spent(site: Site, calls: int = 1) -> str:
+    """Where a block's head goes when the budget does not reach: `calls` calls away from translated code, with rbp = env.
 
     As helpers.check_exit: give back what was charged; take back a kick, or ask the machine for more time.
     """
+    frame = 8 if calls % 2 else 16
+    back = frame + 8 * (calls - 1)          # from rsp on: where the return address in the block is
     return f"""
         add qword ptr [rbp + {BUDGET}], {site.cost:#x}
-        sub rsp, 0x8
+        sub rsp, {frame:#x}
         mov rax, {site.box:#x}
         cmp qword ptr [rax + {m.MOVING:#x}], {moves.ALONE:#x}
         jne asked
@@ -190,14 +200,14 @@ def spent(site: Site) -> str:
         sub rdx, {site.cost:#x}
         js asked
         mov [rbp + {BUDGET}], rdx
-        add rsp, 0x8
+        add rsp, {frame:#x}
         ret
     asked:
         mov rdx, [rbp - {CPU_ENV - CPU_UC:#x}]
-        {is_single(f"[rdx + {UC_TCG:#x}]", "[rsp + 0x8]")}
+        {is_single(f"[rdx + {UC_TCG:#x}]", f"[rsp + {back:#x}]")}
         jne again
         sub qword ptr [rbp + {BUDGET}], {site.cost:#x}
-        add rsp, 0x8
+        add rsp, {frame:#x}
         ret
     again:
         mov rdx, {(1 << 64) - m.KICK // 2:#x}
@@ -211,7 +221,7 @@ def spent(site: Site) -> str:
         sub rdx, {site.cost:#x}
         js again
         mov [rbp + {BUDGET}], rdx
-        add rsp, 0x8
+        add rsp, {frame:#x}
         ret
     stop:
         mov rdi, [rbp - {CPU_ENV - CPU_UC:#x}]
@@ -224,7 +234,7 @@ def spent(site: Site) -> str:
         {moves.seen(site.box, "kicked")}
     leave:
         lea rdi, [rbp - {CPU_ENV:#x}]
-        mov rsi, [rsp + 0x8]
+        mov rsi, [rsp + {back:#x}]
         mov rax, {symbol("cpu_loop_exit_restore_x86_64"):#x}
         call rax
     """

@@ -26,6 +26,7 @@ in a boot of Debian i386, 0.985 of its time.
 
 from __future__ import annotations
 
+from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.fast.editor import Site, search
 from emu.cpu.unicorn.fast.fetch import HF_SMAP, KERNEL, USER
 from emu.cpu.unicorn.layout import (
@@ -167,14 +168,15 @@ def _exit(site: Site) -> str:
     """
 
 
-def _flushed(label: str, jumps: int) -> str:
-    """Forget the second cache if the new block, rbx, lies before the last one: the library has begun its buffer anew."""
+def _flushed(label: str, box: int, jumps: int) -> str:
+    """Forget the second cache if the library has begun its buffer anew since; behind the cache stands what ANEW was."""
     return f"""
+        mov rax, {box:#x}
+        mov rdx, [rax + {m.ANEW:#x}]
         mov rdi, {jumps:#x}
-        mov rcx, [rdi + {16 << JUMP_BITS:#x}]
-        mov [rdi + {16 << JUMP_BITS:#x}], rbx
-        cmp rbx, rcx
-        ja {label}kept
+        cmp rdx, [rdi + {16 << JUMP_BITS:#x}]
+        je {label}kept
+        mov [rdi + {16 << JUMP_BITS:#x}], rdx
         mov ecx, {2 << JUMP_BITS:#x}
         xor eax, eax
         rep stosq
@@ -185,7 +187,7 @@ def _flushed(label: str, jumps: int) -> str:
 def source(site: Site, label: str) -> str:
     """See editor.py.  A block has two exits at most: one with two direct ones has no indirect one."""
     return f"""
-        {_flushed(label, site.jumps)}
+        {_flushed(label, site.box, site.jumps)}
         cmp word ptr [rbx + {TB_RESET + 2:#x}], 0xffff
         je {label}one
         cmp word ptr [rbx + {TB_RESET:#x}], 0xffff

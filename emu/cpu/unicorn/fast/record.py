@@ -1,36 +1,33 @@
 """record: every block that runs leaves its number in a ring.  Not a technique, but the trace's place among the rewriters.
 
-While a recorder is on (emu/cpu/unicorn/recorder.py), the head that budget.py or strings.py has made becomes a jump to a stub
-of its own, which does the same work, leaves the block's number, and jumps back:
+While a recorder is on (emu/cpu/unicorn/recorder.py), the head that budget.py or strings.py has made becomes one that leaves
+the block's number where the next one goes, and calls `begin`, which moves that place, charges the block, and comes back:
 
-    48 81 6D F8 imm32   sub  qword [rbp - 8], cost          E9 rel32            jmp  stub
-    79 07               jns  body                   ->  went:   E9 rel32        jmp  record
-    E8 rel32            call spent                      call:   E8 rel32        call spent
-    66 90               nop                                     EB F4           jmp  went
+    48 81 6D F8 imm32   sub  qword [rbp - 8], cost          48 8B 55 B8     mov  rdx, [rbp - 48h]
+    79 07               jns  body                   ->      C7 02 imm32     mov  dword [rdx], number
+    E8 rel32 66 90      call spent; nop                     66 90           nop
+                                                            E8 rel32        call begin
                     body:                               body:
-                                                    stub:
-                                                            48 81 6D F8 imm32   sub  qword [rbp - 8], cost
-                                                            0F 88 rel32         js   call
-                                                        record:
-                                                            48 8B 45 B8         mov  rax, [rbp - 48h]
-                                                            C7 00 imm32         mov  dword [rax], number
-                                                            48 83 45 B8 04      add  qword [rbp - 48h], 4
-                                                            E9 rel32            jmp  body
 
-`spent` may leave the block for good, and finds it by its return address: so the call stays where it was.
-A block that loads the stack pointer calls moves.py before it goes to its body.
-The stub of a bulk REP (strings.py) tells its number first, in a word of the mailbox, for `bulk` to leave it once for each
-element.  The ring has room for a slice: a block costs at least a nanosecond, and the recorder empties it whenever Python has
-its turn.  A block's definition (PC, flags, size, bytes) goes to a second ring when it is made.  Stubs are given back when
-the library empties its buffer: it then makes blocks from the buffer's start again.
+    E8 rel32            call bulk                           E8 rel32        call bulk
+    EB 0A               jmp  body                   ->      B8 imm32        mov  eax, number
+    (rest of the head)                                      E8 rel32 66 90  call leave; nop
+
+A block that does not run has left its number in vain: the place has not moved, and the next one's goes there.  A call and a
+return cost as much as two jumps to a stub of the block's own and back, but no cache lines and no memory.
+A block that loads the stack pointer calls a `begin` that goes on to moves.py.
+`bulk` (strings.py) finds the number behind its call, and leaves it once for each element.  The ring has room for a slice: a
+block costs at least a nanosecond, and the recorder empties it whenever Python has its turn.  A block's definition (PC, flags,
+size, bytes) goes to a second ring when it is made.
 """
 
 from __future__ import annotations
 
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn import moves
-from emu.cpu.unicorn.fast.editor import Site
+from emu.cpu.unicorn.fast.editor import Site, spent
 from emu.cpu.unicorn.layout import (
+    BUDGET,
     CPU_ENV,
     TB_CFLAGS,
     TB_CODE,
@@ -45,25 +42,21 @@ from emu.cpu.unicorn.layout import (
 BUDGET_HEAD, STRING_HEAD = 0xF86D8148, 0xE8        # what the head begins with
 DEFINITION = 48             # bytes before the code: number, size, pc, cs_base, flags, cflags, position, bytes that follow
 LARGEST = DEFINITION + (1 << 16) + 8
-CALL, BACK = 10, 17         # in a head: its call of `spent` or `bulk`, its end
+HEAD = 17                   # bytes of a head
 
 assert TRACE_AT == -0x48            # the displacement in these bytes
 
 
 def source(site: Site, label: str) -> str:
     """See editor.py."""
+    begin = site.code.place(_begin(site, "ret"))
+    leave = site.code.place(_leave("ret"))
+    moving, leaving = (site.code.place(_begin(site, f"mov rax, {site.code.place(then):#x}\n jmp rax"))
+                       for then in (moves.moving(site.box), moves.leaving(site.box)))
     return f"""
         mov r14, {site.box:#x}
         cmp qword ptr [r14 + {m.RECORD:#x}], 0x0
         je {label}miss
-        cmp rbx, [r14 + {m.LAST_BLOCK:#x}]
-        mov [r14 + {m.LAST_BLOCK:#x}], rbx
-        ja {label}later
-        mov rax, [r14 + {m.STUBS:#x}]
-        mov [r14 + {m.STUB_AT:#x}], rax
-        mov rax, {1 << 48:#x}
-        add [r14 + {m.ANEW:#x}], rax
-    {label}later:
         mov rax, [r14 + {m.DEFINE_AT:#x}]
         add rax, {LARGEST:#x}
         cmp rax, [r14 + {m.DEFINE_END:#x}]
@@ -72,62 +65,62 @@ def source(site: Site, label: str) -> str:
     {label}room:
         mov r13, [r14 + {m.NUMBER:#x}]
         mov rdi, [rbx + {TB_CODE:#x}]
-        mov rcx, [r14 + {m.STUB_AT:#x}]
-        mov r8, rcx
         cmp byte ptr [rdi], {STRING_HEAD:#x}
         je {label}string
         cmp dword ptr [rdi], {BUDGET_HEAD:#x}
         jne {label}miss
-        mov rax, [rdi]
-        mov [rcx], rax
-        mov word ptr [rcx + 0x8], 0x880f
-        lea rax, [rdi + {CALL:#x}]
-        lea rdx, [rcx + 0xe]
+        mov dword ptr [rdi], 0xb8558b48
+        mov word ptr [rdi + 0x4], 0x02c7
+        mov [rdi + 0x6], r13d
+        mov dword ptr [rdi + 0xa], 0xe89066
+        mov rax, {begin:#x}
+        lea rdx, [rdi + {HEAD:#x}]
         sub rax, rdx
-        mov [rcx + 0xa], eax
-        mov rcx, rdx
-        jmp {label}tail
+        mov [rdi + {HEAD - 4:#x}], eax
+        jmp {label}headed
     {label}string:
-        mov word ptr [rcx], 0xb848
-        lea rax, [r14 + {m.RECORDED:#x}]
-        mov [rcx + 0x2], rax
-        mov word ptr [rcx + 0xa], 0x00c7
-        mov [rcx + 0xc], r13d
-        mov byte ptr [rcx + 0x10], 0xe9
-        lea rax, [rdi + {CALL:#x}]
-        lea rdx, [rcx + 0x15]
+        mov byte ptr [rdi + 0x5], 0xb8
+        mov [rdi + 0x6], r13d
+        mov byte ptr [rdi + 0xa], 0xe8
+        mov rax, {leave:#x}
+        lea rdx, [rdi + 0xf]
         sub rax, rdx
-        mov [rcx + 0x11], eax
-        mov rcx, rdx
-        mov eax, [rdi + 0x1]
-        sub eax, {CALL:#x}
-        mov byte ptr [rdi + {CALL:#x}], 0xe8
-        mov [rdi + {CALL + 1:#x}], eax
-    {label}tail:
-        mov dword ptr [rcx], 0xb8458b48
-        mov word ptr [rcx + 0x4], 0x00c7
-        mov [rcx + 0x6], r13d
-        mov dword ptr [rcx + 0xa], 0xb8458348
-        mov byte ptr [rcx + 0xe], 0x4
-        mov byte ptr [rcx + 0xf], 0xe9
-        lea rdx, [rdi + {BACK:#x}]
-        lea rsi, [rcx + 0x14]
-        sub rdx, rsi
-        mov [rcx + 0x10], edx
-        mov [r14 + {m.STUB_AT:#x}], rsi
-        lea rdx, [rdi + 0x5]
-        sub r8, rdx
-        mov byte ptr [rdi], 0xe9
-        mov [rdi + 0x1], r8d
-        lea rdx, [rdi + 0xa]
-        sub rcx, rdx
-        mov byte ptr [rdi + 0x5], 0xe9
-        mov [rdi + 0x6], ecx
-        mov word ptr [rdi + 0xf], 0xf4eb
+        mov [rdi + 0xb], eax
+        mov word ptr [rdi + 0xf], 0x9066
+    {label}headed:
         inc qword ptr [r14 + {m.NUMBER:#x}]
         {_define(label)}
-        {moves.look(label)}
+        {moves.look(label, f"[rdi + {HEAD - 4:#x}]", HEAD, moving, leaving)}
         jmp {label}hit
+    """
+
+
+def _leave(then: str) -> str:
+    """Called from a block's head: the number in eax goes to the ring."""
+    return f"""
+        mov rdx, [rbp - {-TRACE_AT:#x}]
+        mov [rdx], eax
+        add qword ptr [rbp - {-TRACE_AT:#x}], 0x4
+        {then}
+    """
+
+
+def _begin(site: Site, then: str) -> str:
+    """Called from a block's head, which has left its number.  When there was no budget at first, it leaves it again: the ring
+    may have been emptied since."""
+    return f"""
+        add qword ptr [rbp - {-TRACE_AT:#x}], 0x4
+        sub qword ptr [rbp + {BUDGET}], {site.cost:#x}
+        js late
+        {then}
+    late:
+        sub qword ptr [rbp - {-TRACE_AT:#x}], 0x4
+        call spent
+        mov rax, [rsp]
+        mov eax, [rax - {HEAD - 6:#x}]
+        {_leave(then)}
+    spent:
+        {spent(site, 2)}
     """
 
 

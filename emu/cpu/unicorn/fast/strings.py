@@ -77,7 +77,8 @@ def _record(site: Site) -> str:
         mov rax, {site.box + m.RECORD:#x}
         cmp qword ptr [rax], 0x0
         je counted
-        mov eax, [rax + {m.RECORDED - m.RECORD:#x}]
+        mov rax, [rsp]
+        mov eax, [rax + 0x1]
         mov rdx, rdi
         mov rdi, [rbp - {-TRACE_AT:#x}]
         mov rcx, r11
