@@ -8,15 +8,19 @@ import os
 from collections.abc import Mapping
 from typing import Any, Self
 
+from emu import x86
 from emu.boards.board import Board
+from emu.debug.state import now
 from emu.machine import SLICE
 from emu.trace import layout
 from emu.trace.flight import Flight
 from emu.trace.layout import TraceError
 from emu.trace.observe import Observer
 from emu.trace.sink import Sink, prepare
-from emu.trace.symbols import find_kallsyms
+from emu.trace.symbols import part_of_kallsyms
 from emu.trace.window import Window
+
+PAGE_FAULT = 14                 # the vector
 
 
 class Recording:
@@ -90,11 +94,22 @@ class Recording:
 
     def _names(self, sink: Sink) -> None:
         """Leave the names of functions that a Linux keeps in its own memory."""
-        if sink.failure is None and (symbols := find_kallsyms(self.machine.ram)):
-            sink.symbols(list(zip(symbols.addresses, symbols.names, strict=True)))
+        if sink.failure is None and (part := part_of_kallsyms(self.machine.ram, _kernel(self.machine))) is not None:
+            sink.symbols(part)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: Any) -> None:
         self.stop()
+
+
+def _kernel(machine: Board) -> int:
+    """The physical address of the handler of page faults, if there is one: a kernel's names lie behind its text."""
+    state = now(machine)
+    if not state.protected:
+        return 0
+    size = 16 if state.long else 8
+    raw = state.peek(state.idtr[0] + PAGE_FAULT * size, size)
+    gate = x86.decode_gate(raw) if len(raw) == size else None
+    return (gate and state.walk(gate.offset).physical) or 0

@@ -7,6 +7,7 @@ and the recorder waits only when all of them are full.  The memory is bounded wh
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import mmap
 import os
@@ -15,7 +16,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from emu.trace.window import FOREVER, Gate, Window
 
 SEGMENTS = 4
 LENGTH = 8 << 20                # bytes of a segment
+PIPE = 1 << 20                  # bytes that the writer may be behind with the rest before the recorder waits
 PERIOD = 0.5                    # seconds of the host's time after which the writer gets all that there is
 
 
@@ -60,9 +62,12 @@ class Sink:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "emu.trace.writer", str(self.path), str(memory), str(self.length)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=[memory],
-                env={**os.environ, "POLARS_MAX_THREADS": "1"}, start_new_session=True)
+                env={**os.environ, "POLARS_MAX_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}, start_new_session=True)
         finally:
             os.close(memory)
+        assert self._child.stdin
+        with contextlib.suppress(OSError):          # more than a user may have: then it stays small
+            fcntl.fcntl(self._child.stdin, fcntl.F_SETPIPE_SZ, PIPE)
         self._free, self._now = list(range(SEGMENTS)), 0
         self.failure: str | None = None             # the writer's last word: the guest goes on, unrecorded
         self._names: dict[str, int] = {}
@@ -121,9 +126,9 @@ class Sink:
             self._say(layout.NAMES, text.encode())
         return number
 
-    def symbols(self, symbols: Sequence[tuple[int, str]]) -> None:
-        """Names of addresses that the machine itself knew."""
-        self._say(layout.SYMBOLS, json.dumps(symbols).encode())
+    def symbols(self, memory: memoryview) -> None:
+        """Names of addresses that the machine itself knew, by the part of its memory that holds them."""
+        self._say(layout.SYMBOLS, bytes(memory))
 
     # -- the writer
 

@@ -16,6 +16,7 @@ import os
 import re
 import struct
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ FUNCTIONS = "tTwW"                      # nm's letters for what is code
 FAR = 1 << 20                           # bytes behind a symbol that may still be its own
 DIGITS = b"".join(b"%d\0" % digit for digit in range(10))
 PIECE = 1 << 16                         # bytes that are searched at once
-BEFORE = 16 << 20                       # bytes before the tokens in which the markers lie
+NEAR, BEFORE = 1 << 20, 16 << 20        # bytes before the tokens in which the markers lie: usually, and at most
 SEPARATOR = chr(256)                    # no token
 
 class BadSymbols(ValueError):
@@ -106,25 +107,66 @@ def _map(data: bytes) -> Iterator[tuple[int, str]]:
 
 # -- kallsyms
 
-def find_kallsyms(memory: Any) -> Symbols | None:
-    """The code symbols of the Linux whose image lies somewhere in `memory` (bytes-like), if there is one."""
+@dataclass(frozen=True)
+class _Table:
+    """Where the names of a kernel lie, how many they are, of which tokens, and where the index of these ends."""
+
+    names: int
+    count: int
+    tokens: list[bytes]
+    word: int                       # bytes of a pointer
+    behind: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the addresses."""
+        return -(-self.count * 4 // self.word) * self.word
+
+    @property
+    def addresses(self) -> tuple[int, int]:
+        """Where they may stand: before the names, from 6.4 on behind the tokens; the base follows them."""
+        return self.names - 2 * self.word - self.size, -(-self.behind // self.word) * self.word
+
+
+def find_kallsyms(memory: Any, near: int = 0) -> Symbols | None:
+    """The code symbols of the Linux whose image lies somewhere in `memory` (bytes-like), if there is one; it is looked for
+    from `near` on first."""
     image = memoryview(memory)
-    for at in _digits(image):
-        for word in 8, 4:
-            try:
-                parsed = _kallsyms(image, at, word)
-            except (IndexError, ValueError):            # it ends before its end: it is none
-                continue
-            if parsed is not None:
-                return Symbols(parsed)
+    for table in _tables(image, near):
+        try:
+            return Symbols(_decode(image, table))
+        except (IndexError, ValueError):                # it ends before its end: it is none
+            continue
     return None
 
 
-def _digits(image: memoryview) -> Iterator[int]:
+def part_of_kallsyms(memory: Any, near: int = 0) -> memoryview | None:
+    """The few megabytes of `memory` in which `find_kallsyms` finds what it would find in all of it."""
+    image = memoryview(memory)
+    for table in _tables(image, near):
+        before, behind = table.addresses
+        return image[max(before, 0) & -4096:behind + table.size + table.word]
+    return None
+
+
+def _tables(image: memoryview, near: int) -> Iterator[_Table]:
+    """What looks like the table of a kernel."""
+    for at in _digits(image, near):
+        for word in 8, 4:
+            try:
+                table = _kallsyms(image, at, word)
+            except (IndexError, ValueError):
+                continue
+            if table is not None:
+                yield table
+
+
+def _digits(image: memoryview, near: int) -> Iterator[int]:
     """Where the ten digits lie as tokens."""
     wanted = b"\0" + DIGITS
     blank = bytes(PIECE + len(wanted))
-    for base in range(0, len(image), PIECE):
+    near = near // PIECE * PIECE
+    for base in (*range(near, len(image), PIECE), *range(0, min(near, len(image)), PIECE)):
         piece = bytes(image[base:base + PIECE + len(wanted)])
         at = piece.find(wanted) if piece != blank else -1           # `find` is slow where all is 0
         while at >= 0:
@@ -132,12 +174,12 @@ def _digits(image: memoryview) -> Iterator[int]:
             at = piece.find(wanted, at + 1)
 
 
-def _kallsyms(image: memoryview, digits: int, word: int) -> list[tuple[int, str]] | None:
+def _kallsyms(image: memoryview, digits: int, word: int) -> _Table | None:
     """The table whose token `0` lies at `digits`, with pointers of `word` bytes; None if it is none."""
-    table = _tokens(image, digits)
-    if table is None:
+    found = _tokens(image, digits)
+    if found is None:
         return None
-    start, tokens, end = table
+    start, tokens, end = found
     index = -(-end // word) * word
     offsets, place = [], 0
     for token in tokens:
@@ -145,18 +187,19 @@ def _kallsyms(image: memoryview, digits: int, word: int) -> list[tuple[int, str]
         place += len(token) + 1
     if bytes(image[index:index + 512]) != struct.pack("<256H", *offsets):
         return None
-    for first, markers in _markers(image, start):
-        found = _names(image, first, markers, tokens, word, index + 512)
-        if found is not None:
-            return found
+    for before in NEAR, BEFORE:
+        for first, markers in _markers(image, start, before):
+            names = _names(image, first, markers, word)
+            if names is not None:
+                return _Table(*names, tokens, word, index + 512)
     return None
 
 
-def _markers(image: memoryview, end: int) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
+def _markers(image: memoryview, end: int, before: int) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
     """(where, values) of what may be the markers, the longest first: offsets that rise from 0, 256 names a step."""
     import numpy as np  # here: a machine that is recorded needs it only now
 
-    begin = max(end - BEFORE, 0) + end % 4
+    begin = max(end - before, 0) + end % 4
     words = np.frombuffer(image[begin:end - (end - begin) % 4], dtype="<u4")
     steps = np.diff(words.astype(np.int64))
     rises = (steps >= 2 * 256) & (steps < 128 * 256)
@@ -183,15 +226,14 @@ def _tokens(image: memoryview, digits: int) -> tuple[int, list[bytes], int] | No
     return first, tokens, first + sum(len(token) + 1 for token in tokens)
 
 
-def _names(image: memoryview, markers_at: int, markers: np.ndarray[Any, Any], tokens: list[bytes], word: int,
-           behind: int) -> list[tuple[int, str]] | None:
-    """The symbols whose markers lie at `markers_at`; `behind` is where the token index ends."""
+def _names(image: memoryview, markers_at: int, markers: np.ndarray[Any, Any], word: int) -> tuple[int, int] | None:
+    """(where, how many) the names whose markers lie at `markers_at` are."""
     low, high = 256 * (len(markers) - 1), 256 * len(markers)
     longest = markers_at - int(markers[-1])
     for names in range(longest - longest % word, max(longest - 256 * 128, word), -word):
         count = int.from_bytes(image[names - word:names - word + 4], "little")
         if low < count <= high and _walk(image, names, 256) == names + int(markers[1]):
-            return _decode(image, names, count, tokens, word, behind)
+            return names, count
     return None
 
 
@@ -210,20 +252,20 @@ def _walk(image: memoryview, at: int, count: int) -> int | None:
     return at
 
 
-def _decode(image: memoryview, names: int, count: int, tokens: list[bytes], word: int, behind: int) -> list[tuple[int, str]]:
-    """All symbols.  Their addresses stand before the names, from 6.4 on behind the tokens; the base follows them."""
+def _decode(image: memoryview, table: _Table) -> list[tuple[int, str]]:
+    """All symbols."""
     import numpy as np
 
-    size = -(-count * 4 // word) * word
-    for first in (names - 2 * word - size, -(-behind // word) * word):
-        base = int.from_bytes(image[first + size:first + size + word], "little")
+    count, tokens, word = table.count, table.tokens, table.word
+    for first in table.addresses:
+        base = int.from_bytes(image[first + table.size:first + table.size + word], "little")
         if first >= 0 and base >> 8 * word - 1 and not base & 0xFFF:    # a kernel lies in the upper half, on a page
             break
     offsets = np.frombuffer(image[first:first + 4 * count], dtype="<i4").astype(np.int64)
     addresses = np.uint64(base) + (offsets & 0xFFFFFFFF).astype(np.uint64)
     if np.count_nonzero(offsets < 0) > count // 2:                      # CONFIG_KALLSYMS_ABSOLUTE_PERCPU
         addresses = np.where(offsets < 0, np.uint64(base) + (-1 - offsets).astype(np.uint64), offsets.astype(np.uint64))
-    texts, kept, at = [], [], names
+    texts, kept, at = [], [], table.names
     functions = [bool(token) and token[0] in FUNCTIONS.encode() for token in tokens]
     for number in range(count):
         length, at = _length(image, at)

@@ -25,6 +25,7 @@ from emu.trace.code import FAULTS, Block, Code, Faults
 from emu.trace.columns import accesses_frame, events_frame
 from emu.trace.parts import ROWS, Parts
 from emu.trace.stream import Stream
+from emu.trace.symbols import find_kallsyms
 from emu.trace.window import Kept, Numbers
 
 PERIOD = 0.4                    # seconds
@@ -45,6 +46,7 @@ class Writer:
         self.instructions: Code | None = None
         self.known: dict[bytes, int] = {}           # a definition -> its number
         self.same = np.arange(1 << 16, dtype=np.uint32)     # number -> the first that is the same
+        self.again = False                          # whether any block was made again
         self.single = np.zeros(1 << 16, bool)
         self.code: list[tuple[Any, ...]] = []
         self.happened, self.touched = Stream(8), Stream(5)          # events, accesses
@@ -88,6 +90,7 @@ class Writer:
             first = self.known.setdefault(key, number)
             if first != number:
                 self.same[number] = first
+                self.again = True
                 continue
             self.single[number] = single
             self.kept.define(number, pc, size, flags)
@@ -108,7 +111,11 @@ class Writer:
             self.gather()
             self.gathered = np.empty(max(ROWS, len(numbers)), np.uint32)
         place = self.gathered[self.many:self.many + len(numbers)]
-        np.take(self.same, numbers, out=place, mode="wrap")         # "wrap": without a check of each
+        if not self.again:
+            place[:] = numbers
+        else:
+            for at in range(0, len(numbers), CHUNK):                # "wrap": without a check of each
+                np.take(self.same, numbers[at:at + CHUNK], out=place[at:at + CHUNK], mode="wrap")
         self.many += len(numbers)
 
     def gather(self) -> None:
@@ -228,8 +235,9 @@ class Writer:
         elif letter == layout.GATE:
             self.kept.turn(position, bool(segment))
         elif letter == layout.SYMBOLS:
-            schema = {"address": pl.UInt64, "name": pl.String}
-            self.parts.add("symbols", pl.DataFrame(json.loads(data), schema=schema, orient="row"), 0)
+            if (found := find_kallsyms(data)) is not None:
+                schema = {"address": pl.UInt64, "name": pl.String}
+                self.parts.add("symbols", pl.DataFrame([found.addresses, found.names], schema=schema), 0)
         elif letter == layout.META:
             self.begin(json.loads(data))
         elif letter == layout.CLOSE:
