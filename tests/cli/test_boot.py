@@ -61,6 +61,13 @@ def test_the_collector_leaves_alone_what_is_older_than_the_run_while_it_lasts(gu
             gc.freeze()
 
 
+def test_until_is_met_on_the_screen_too(tmp_path, capfd):
+    code = "mov ax, 0xB800; mov es, ax; mov dword ptr es:[0], 0x074B074F; again: jmp again"        # "OK"
+    (tmp_path / "guest").write_bytes(guests.assemble(code, 0x7C00, 16))
+    assert boot(tmp_path / "guest", "--until", "OK", "--timeout", 1) == 0
+    assert capfd.readouterr().err.startswith('emu: "OK" has appeared')
+
+
 def test_a_text_that_never_came_is_named_at_the_end(guest, capfd):
     assert boot(guest("hello"), "--until", "login:") == 3
     assert '"login:" has not appeared' in capfd.readouterr().err

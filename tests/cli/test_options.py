@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from emu.cli import main
+from emu.cli import main, options
 from tests import guests
 
 
@@ -110,6 +110,11 @@ def test_an_older_report_stays_when_the_run_never_starts(tmp_path, bad):
     path.write_text("older")
     bad("boot", "./nothing", "--report", path)
     assert path.read_text() == "older" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("given, blocks", [("1", 1), ("1000", 1000), ("12k", 12_000), ("5M", 5_000_000)])
+def test_a_flight_recorder_keeps_so_many_blocks(given, blocks):
+    assert options.parser().parse_args(["boot", "--trace", "t", "--flight", given]).flight == blocks
 
 
 @pytest.mark.parametrize("command", [["--version"], ["--help"], ["boot", "--help"], ["images", "--help"]])

@@ -158,6 +158,20 @@ def test_ctrl_a_x_leaves_with_0_and_the_terminal_as_it_was(start, terminal):
     assert termios.tcgetattr(theirs) == before
 
 
+def test_ctrl_a_x_is_heard_though_the_guest_reads_nothing(start, terminal, tmp_path):
+    ours, theirs = terminal
+    before = termios.tcgetattr(theirs)
+    process = start(guests.write("spin", tmp_path), **on(theirs))
+    until = time.monotonic() + PATIENCE
+    while termios.tcgetattr(theirs) == before and time.monotonic() < until:
+        time.sleep(0.05)
+    os.write(ours, b"typed ahead " * 100)
+    time.sleep(0.2)
+    os.write(ours, b"\x01x")
+    wait_for(ours, b"left by Ctrl-A x")
+    assert process.wait(PATIENCE) == 0
+
+
 @pytest.mark.parametrize("how", [("--timeout", "0.3"), ("--host-timeout", "1"), ()])
 def test_every_end_leaves_the_terminal_as_it_was(how, start, terminal, tmp_path):
     theirs = terminal[1]
