@@ -46,12 +46,14 @@ header: dd      0x1BADB002, 0x10000, -(0x1BADB002 + 0x10000)
 
 align 8
 gdt:    dq      0, 0x00CF9B000000FFFF, 0x00CF93000000FFFF
-gdtr:   dw      23
+        dq      0x00009B010000FFFF, 0x000093010000FFFF          ; 16 bits, from 10000h on
+gdtr:   dw      39
         dd      gdt
 idtr:   dw      0x7FF
         dd      IDT
 align 4
 result: dd      0
+stack:  dd      0
 
 start:  cli
         cld
@@ -389,6 +391,149 @@ start:  cli
         finish
         mov     eax, [0xB8000 + 2 * 1999 - 2]
         mov     [result], eax
+
+%elifidn WL,packed                      ; N times 8 operations on integers
+        amount  3000000
+        mov     eax, cr4
+        or      eax, 0x600
+        mov     cr4, eax
+        mov     eax, cr0
+        and     eax, ~0xE
+        or      eax, 2
+        mov     cr0, eax
+        begin
+        mov     ecx, N
+        movups  xmm0, [floats]
+        movups  xmm1, [floats + 16]
+        movaps  xmm2, xmm0
+        pxor    xmm3, xmm3
+.next:  paddd   xmm0, xmm1
+        pmuludq xmm1, xmm2
+        psrld   xmm2, 3
+        punpcklbw xmm3, xmm0
+        packuswb xmm3, xmm1
+        pxor    xmm2, xmm3
+        pshufd  xmm1, xmm2, 0x1B
+        pmovmskb eax, xmm2
+        paddd   xmm1, xmm0
+        dec     ecx
+        jnz     .next
+        finish
+        movss   [result], xmm0
+
+%elifidn WL,across                      ; N loads and N stores across the end of a page
+        amount  3000000
+        begin
+        xor     eax, eax
+        mov     ecx, N
+.next:  add     eax, [BUF + 4094]
+        inc     eax
+        mov     [BUF + 8190], eax
+        dec     ecx
+        jnz     .next
+        finish
+        mov     [result], eax
+
+%elifidn WL,segments                    ; N times two segment registers and a far call
+        amount  1000000
+        begin
+        mov     edx, 16
+        mov     ecx, N
+.next:  mov     es, edx
+        mov     fs, edx
+        call    8:.far
+        dec     ecx
+        jnz     .next
+        jmp     .done
+.far:   inc     dword [result]
+        retf
+.done:  finish
+
+%elifidn WL,real                        ; real mode: N times INT and IRET, a far call, segments, the stack beside the code
+        amount  200000
+        begin
+        mov     [stack], esp
+        jmp     24:.enter - 0x10000
+bits 16
+.enter: mov     ax, 32
+        mov     ds, ax
+        mov     ss, ax
+        mov     eax, cr0
+        and     al, 0xFE
+        mov     cr0, eax
+        jmp     0x1000:.in - 0x10000
+.in:    mov     ax, 0x1000
+        mov     ds, ax
+        mov     ss, ax
+        mov     sp, .top - 0x10000
+        o32 lidt [.ivt - 0x10000]
+        xor     ax, ax
+        mov     es, ax
+        mov     word [es:0x180], .int - 0x10000
+        mov     word [es:0x182], 0x1000
+        mov     ecx, N
+        xor     dx, dx
+.next:  int     0x60
+        call    0x1000:.far - 0x10000
+        push    ds
+        pop     es
+        call    .near
+        dec     ecx
+        jnz     .next
+        mov     eax, cr0
+        or      al, 1
+        mov     cr0, eax
+        jmp     dword 8:.back
+.int:   inc     dword [result - 0x10000]
+        iret
+.far:   inc     dx
+        retf
+.near:  mov     [es:.count - 0x10000], dx
+        ret
+.count: dw      0
+.ivt:   dw      0x3FF
+        dd      0
+        times   64 db 0
+.top:
+bits 32
+.back:  mov     ax, 16
+        mov     ds, ax
+        mov     es, ax
+        mov     ss, ax
+        mov     esp, [stack]
+        lidt    [idtr]
+        finish
+
+%elifidn WL,beside_code                 ; N stores of each size to the page that runs
+        amount  1000000
+        begin
+        mov     ecx, N
+        xor     eax, eax
+.next:  add     eax, ecx
+        mov     [.here], eax
+        mov     [.here + 4], ax
+        mov     [.here + 6], al
+        dec     ecx
+        jnz     .next
+        jmp     .done
+align 8
+.here:  dq      0
+.done:  finish
+        mov     eax, [.here]
+        mov     [result], eax
+
+%elifidn WL,smc_block                   ; the next instruction of the same block patched, N times
+        amount  20000
+        begin
+        mov     ecx, N
+        xor     edx, edx
+.next:  mov     [.it + 1], ecx
+.it:    mov     eax, 0x12345678
+        add     edx, eax
+        dec     ecx
+        jnz     .next
+        finish
+        mov     [result], edx
 
 %elifidn WL,smc                         ; a function whose constant is patched before each call, N times
         amount  10000
