@@ -7,12 +7,16 @@ and one that changes itself ends where the block of a single instruction behind 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import capstone
 import numpy as np
+
+from emu.trace.layout import BadTrace
 
 Numbers = np.ndarray[Any, Any]
 HF_CS32, HF_TF, HF_CS64 = 0x10, 0x100, 0x8000       # of a block's flags: target/i386/cpu.h; TF: of one instruction
@@ -61,11 +65,23 @@ def disassemble(block: Block, syntax: str = "intel") -> list[tuple[int, int, str
     return out
 
 
-class Code:
-    """Blocks by their numbers, and their instructions' addresses in one array."""
+class Known(dict[int, Block]):
+    """Blocks by their numbers.  Raises BadTrace for one that is not there."""
 
-    def __init__(self) -> None:
-        self.blocks: dict[int, Block] = {}
+    def __init__(self, path: os.PathLike[str]) -> None:
+        super().__init__()
+        self._path = path
+
+    def __missing__(self, number: int) -> Block:
+        raise BadTrace(f"{os.fspath(self._path)}: it is damaged: no part of code knows block {number}")
+
+
+class Code:
+    """Blocks by their numbers, and their instructions' addresses in one array; `path`: of the trace."""
+
+    def __init__(self, path: os.PathLike[str] = Path()) -> None:
+        self.blocks = Known(path)
+        self.last = -1                  # the largest number
         self.starts, self.counts = np.zeros(1 << 12, np.int64), np.zeros(1 << 12, np.int64)
         self.single = np.zeros(1 << 12, bool)
         self._addresses = np.empty(1 << 14, np.uint64)
@@ -87,6 +103,7 @@ class Code:
             self.starts[number], self.counts[number], self.single[number] = self._used, len(inside), block.single
             self._used = end
             self.blocks[number] = block
+            self.last = max(self.last, number)
 
     def addresses(self, number: int) -> Numbers:
         """Of the instructions of a block."""

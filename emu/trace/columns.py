@@ -8,6 +8,12 @@ import polars as pl
 from emu.trace import layout
 from emu.trace.window import Numbers
 
+LIMIT = 1 << 62                         # positions and nanoseconds are below
+SIZE, NUMBER = 1 << 16, 1 << 28         # bytes of a block, and numbers of blocks
+CODE = {"block": pl.UInt32(), "pc": pl.UInt64(), "cs_base": pl.UInt64(), "flags": pl.UInt32(), "size": pl.UInt32(),
+        "single": pl.Boolean(), "first": pl.UInt64(), "code": pl.Binary()}
+SYMBOLS = {"address": pl.UInt64(), "name": pl.String()}
+
 
 def events_frame(words: Numbers, names: list[str]) -> pl.DataFrame:
     """The frame of events that are eight words each (emu.engine.Sink), with their positions; `names` by number."""
@@ -39,3 +45,32 @@ def accesses_frame(words: Numbers) -> pl.DataFrame:
         "position": words[:, 0], "address": words[:, 1], "size": (words[:, 3] & np.uint64(0xFF)).astype(np.uint8),
         "write": words[:, 3] >= np.uint64(0x100), "value": words[:, 2], "rip": words[:, 4],
     })
+
+
+def _schemas() -> dict[str, dict[str, pl.DataType]]:
+    """Of the kinds of parts; `position` may be missing."""
+    nothing = np.empty((0, 8), np.uint64)
+    place = {"position": pl.UInt64()}
+    return {"code": CODE, "symbols": SYMBOLS, "events": dict(events_frame(nothing, []).schema),
+            "accesses": dict(accesses_frame(nothing).schema), "blocks": {**place, "block": pl.UInt32()},
+            "insns": {**place, "address": pl.UInt64()}}
+
+
+def wrong(kind: str, frame: pl.DataFrame) -> str:
+    """What no recorder would have written of a kind, empty if nothing is."""
+    schemas = _schemas()
+    has = dict(frame.schema)
+    want = schemas.get(kind, has)
+    if has != want and (kind not in ("blocks", "insns") or {"position": pl.UInt64(), **has} != want):
+        return "its columns"
+    if any(frame[name].null_count() for name in frame.columns):
+        return "values are missing"
+    for name in "position", "time":
+        if name in has and len(frame) and not (frame[name].is_sorted() and int(frame[name][-1]) < LIMIT):
+            return f"its column {name} does not rise"
+    if kind == "code" and len(frame):
+        sizes = frame["size"]
+        if (int(frame["block"].max()) >= NUMBER or int(sizes.min()) < 1 or int(sizes.max()) > SIZE     # type: ignore[arg-type]
+                or (frame["code"].bin.size() > sizes).any()):
+            return "a block of an impossible size"
+    return ""

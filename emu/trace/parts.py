@@ -2,7 +2,7 @@
 
 Each is written under a temporary name and renamed.  A part that is small beside what follows is written anew with it, so that
 a trace that gathers a little each second does not become a thousand files, and one that gathers much is not written again and
-again; what is told in meta.json stays true of it.
+again; what is told in meta.json stays true of it, but for its check sum, until the trace is complete.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ class Parts:
         with _whole(path):
             frame.write_parquet(path, compression="zstd", compression_level=1, statistics=kind not in PLAIN,
                                 row_group_size=ROWS)
+            part["crc"] = zlib.crc32(path.read_bytes())
             os.replace(path, self.directory / part["file"])
         part["rows"] = len(frame)
         if len(frame) < ROWS:

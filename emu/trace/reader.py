@@ -9,8 +9,8 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from emu.trace import layout
+from emu.trace import columns, meta
 from emu.trace.code import FAULTS, Block, Code, Faults, Numbers, disassemble
-from emu.trace.columns import events_frame
 from emu.trace.layout import BadTrace
 from emu.trace.symbols import Symbols
 
@@ -32,30 +31,29 @@ class Trace:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        try:
-            self.meta: dict[str, Any] = json.loads((self.path / layout.META_FILE).read_text())
-            version = self.meta["emu_trace"]
-            self.parts: list[dict[str, Any]] = self.meta["parts"]
-        except OSError as error:
-            raise BadTrace(f"{path}: no trace: {layout.META_FILE}: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError):
-            raise BadTrace(f"{path}: no trace: {layout.META_FILE} is damaged") from None
-        if version != layout.VERSION:
-            raise BadTrace(f"{path}: a trace of version {version!r}; this program reads version {layout.VERSION}")
+        self.meta: dict[str, Any] = meta.read(self.path, path)
+        self.parts: list[dict[str, Any]] = self.meta["parts"]
         self.length = int(self.meta["blocks"])
 
-    def _read(self, name: str) -> pl.DataFrame:
+    def _read(self, part: dict[str, Any]) -> pl.DataFrame:
+        path = self.path / part["file"]
         try:
-            return pl.read_parquet(self.path / name)
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise BadTrace(f"{self.path / name}: cannot be read: {str(error).splitlines()[0]}") from None
+            if self.meta.get("complete") and "crc" in part and zlib.crc32(path.read_bytes()) != part["crc"]:
+                raise BadTrace(f"{path}: cannot be read: it is damaged: its check sum is another")
+            frame = pl.read_parquet(path)
+        except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            raise BadTrace(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+        wrong = columns.wrong(part["kind"], frame)
+        if wrong:
+            raise BadTrace(f"{path}: cannot be read: it is damaged: {wrong}")
+        return frame
 
     def frames(self, kind: str) -> Iterator[pl.DataFrame]:
-        return (self._read(part["file"]) for part in self.parts if part["kind"] == kind)
+        return (self._read(part) for part in self.parts if part["kind"] == kind)
 
     @functools.cached_property
     def _code(self) -> Code:
-        code = Code()
+        code = Code(self.path)
         for frame in self.frames("code"):
             code.add(Block(*row) for row in frame.iter_rows())
         return code
@@ -68,7 +66,7 @@ class Trace:
     @functools.cached_property
     def events(self) -> pl.DataFrame:
         """Everything but the blocks, in order."""
-        return pl.concat([events_frame(np.empty((0, 8), np.uint64), []), *self.frames("events")])
+        return pl.concat([columns.events_frame(np.empty((0, 8), np.uint64), []), *self.frames("events")])
 
     @functools.cached_property
     def faults(self) -> Faults:
@@ -88,6 +86,13 @@ class Trace:
             return np.concatenate([positions, [last[0]]]), np.concatenate([times, [last[1]]])
         return np.concatenate([[first[0]], positions, [last[0]]]), np.concatenate([[first[1]], times, [last[1]]])
 
+    def _known(self, part: dict[str, Any], frame: pl.DataFrame) -> Numbers:
+        """The numbers of a part's blocks: all stand for something."""
+        numbers = frame["block"].to_numpy()
+        if len(numbers) and int(numbers.max()) > self._code.last:
+            raise BadTrace(f"{self.path / part['file']}: cannot be read: it is damaged: a block that no part of code knows")
+        return numbers
+
     @property
     def instruction_counts(self) -> Numbers:
         """By number: of how many instructions a block consists."""
@@ -103,8 +108,8 @@ class Trace:
         for part in self.parts:
             if part["kind"] != "blocks" or part["position"] >= last or part.get("end", last) <= first:
                 continue
-            frame = self._read(part["file"])
-            numbers = frame["block"].to_numpy()
+            frame = self._read(part)
+            numbers = self._known(part, frame)
             if "position" in frame.columns:
                 positions = frame["position"].to_numpy().astype(np.int64)
                 a, b = np.searchsorted(positions, (first, last)).tolist()

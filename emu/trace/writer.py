@@ -22,7 +22,7 @@ import polars as pl
 
 from emu.trace import layout
 from emu.trace.code import FAULTS, Block, Code, Faults
-from emu.trace.columns import accesses_frame, events_frame
+from emu.trace.columns import CODE, SYMBOLS, accesses_frame, events_frame
 from emu.trace.parts import ROWS, Parts
 from emu.trace.stream import Stream
 from emu.trace.symbols import find_kallsyms
@@ -188,11 +188,9 @@ class Writer:
     def flush(self) -> None:
         """Write what has gathered beside the block numbers."""
         if self.code and self.level != "events":
-            names = ("block", "pc", "cs_base", "flags", "size", "single", "first", "code")
-            types = (pl.UInt32, pl.UInt64, pl.UInt64, pl.UInt32, pl.UInt32, pl.Boolean, pl.UInt64, pl.Binary)
             columns = zip(*self.code, strict=True)
-            self.parts.add("code", pl.DataFrame([pl.Series(name, column, dtype=kind) for name, kind, column
-                                                 in zip(names, types, columns, strict=True)]), self.code[0][6])
+            self.parts.add("code", pl.DataFrame([pl.Series(name, column, dtype=kind) for (name, kind), column
+                                                 in zip(CODE.items(), columns, strict=True)]), self.code[0][6])
         self.code.clear()
         gated = self.kept if self.parts.meta.get("gated") else None
         if (words := self.happened.take(gated)) is not None:
@@ -236,8 +234,7 @@ class Writer:
             self.kept.turn(position, bool(segment))
         elif letter == layout.SYMBOLS:
             if (found := find_kallsyms(data)) is not None:
-                schema = {"address": pl.UInt64, "name": pl.String}
-                self.parts.add("symbols", pl.DataFrame([found.addresses, found.names], schema=schema), 0)
+                self.parts.add("symbols", pl.DataFrame([found.addresses, found.names], schema=SYMBOLS), 0)
         elif letter == layout.META:
             self.begin(json.loads(data))
         elif letter == layout.CLOSE:
