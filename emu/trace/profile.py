@@ -15,7 +15,7 @@ from typing import Any
 from emu.host.files import replacing
 from emu.trace.layout import BadTrace
 from emu.trace.reader import Trace
-from emu.trace.stacks import Tree, stacks
+from emu.trace.stacks import Tree, functions_of, stacks
 from emu.trace.symbols import Symbols
 
 KEPT = 20_000               # call paths of a page; the smallest are left out
@@ -29,7 +29,7 @@ def write(trace: Trace, path: str | os.PathLike[str], symbols: Symbols | None = 
     ending = Path(path).suffix
     if ending not in SUFFIXES:
         raise BadTrace(f"{path}: a profile is one of {', '.join(SUFFIXES)}, by the file's ending")
-    tree = stacks(trace, symbols or trace.symbols, progress)
+    tree = stacks(trace, functions_of(trace, symbols or trace.symbols), progress)
     if ending == ".html":
         data = page(tree, trace).encode()
     elif ending == ".txt":

@@ -9,7 +9,8 @@ All stacks of one call path are one node of a tree; a node counts the blocks tha
 seconds, for which the loop is compiled (numba, an optional dependency: pip install 'emu-pc[profile]').
 
 Not followed: hardware task switches, loads of the stack pointer in ring 3, a switch by LEAVE where the frame pointer is
-within 4 KiB, and a task's first switch if it returns to where the task before it would return, too.  Where the block that
+within 4 KiB, and a task's first switch if it returns to where the task before it would return, too, and its stack ends
+within 4 KiB above that one's pointer (or at once in ring 3).  Where the block that
 loads the stack pointer ends in ring 3, which task goes on is told by the return address alone.  What a new task does before
 its first return counts to the task before it.
 """
@@ -40,7 +41,7 @@ CALLS = ("call", "syscall", "sysenter", "lcall")
 RETURNS = ("ret", "retf", "retfq", "iret", "iretd", "iretq", "sysret", "sysretq", "sysexit", "sysexitq")
 TAKEN = {"exception": 1, "software interrupt": 2, "interrupt": 3}
 USER, UNKNOWN = "[user]", "[unknown]"
-_REPLACED = re.compile(r"mov \w+ ptr \[[re]sp\], ")
+_REPLACED, _DROPPED = re.compile(r"mov \w+ ptr \[[re]sp\], "), re.compile(r"lea [re]sp, \[[re]sp \+ [48]\]")
 _LOAD, _EXCHANGE = re.compile(r"[re]?sp, "), re.compile(r"^[re]?sp, |, [re]?sp$")
 
 
@@ -113,12 +114,12 @@ class Walk:
         self.stacks = stackloop.Stacks(
             np.zeros(shape, np.int32), np.zeros(shape, np.uint64), np.zeros(shape, np.int32), np.zeros(shape, np.int64),
             np.zeros(shape, np.int32), np.zeros(shape, np.int32), np.ones(STACKS, np.int32), np.zeros(STACKS, np.int64),
-            np.zeros(STACKS, np.uint64), np.zeros(STACKS, np.int64))
+            np.zeros(STACKS, np.uint64), np.zeros(STACKS, np.int64), np.zeros(STACKS, np.uint64), np.zeros(STACKS, np.uint64))
         self._nodes = stackloop.Nodes(
             np.zeros(NODES, np.int32), np.zeros(NODES, np.int32), np.zeros(NODES, np.int64), np.zeros(NODES, np.int64),
             np.zeros(NODES, np.int64), np.zeros(NODES, np.int32), np.zeros(NODES, np.int32), np.zeros(NODES, np.int32))
         self._slices = stackloop.Slices(*(np.zeros(SLICES, np.int64) for _ in stackloop.Slices._fields))
-        self._scalars = np.zeros(14, np.int64)
+        self._scalars = np.zeros(15, np.int64)
         self._scalars[[stackloop.NODES, stackloop.BEFORE, stackloop.LAST, stackloop.NEXT]] = 1, -1, -1, -1
         self._walk = stackloop.walk if plain else _loops(trace.length)[0]
         self._symbols = symbols
@@ -184,7 +185,7 @@ def _tables(trace: Trace, symbols: Symbols) -> tuple[list[str], stackloop.Blocks
     size = max(trace.code, default=-1) + 1
     function, kind, marks = np.zeros(size, np.int32), np.zeros(size, np.int8), np.zeros(size, np.int8)
     begins, behind = np.zeros(size, np.uint64), np.zeros(size, np.uint64)
-    names, numbers = [UNKNOWN], {UNKNOWN: 0}
+    names, numbers = [UNKNOWN, USER], {UNKNOWN: 0, USER: 1}
     for number, block in trace.code.items():
         found = symbols.at(block.pc)
         name = found[0] if found else USER if block.cpl == 3 else UNKNOWN
@@ -194,39 +195,59 @@ def _tables(trace: Trace, symbols: Symbols) -> tuple[list[str], stackloop.Blocks
         instructions = Trace.disassemble(block)
         kind[number] = _ending(instructions)
         marks[number] = (stackloop.ENTRY * (found is not None and found[1] == 0) | stackloop.USER * (block.cpl == 3)
-                         | stackloop.LOADS * (block.cpl != 3 and _switches(instructions)))
+                         | stackloop.LOADS * (block.cpl != 3 and _switches(instructions))
+                         | stackloop.LEAVES * (block.cpl != 3 and any(word == "leave" for _, _, word, _ in instructions)))
         begins[number], behind[number] = block.pc, block.pc + block.size & (1 << 64) - 1
-    return names, stackloop.Blocks(function, kind, marks, begins, behind)
+    return names, stackloop.Blocks(function, kind, marks, begins, behind, numbers[USER])
 
 
-def called(trace: Trace, rows: Iterable[tuple[Numbers, Numbers]]) -> Symbols:
-    """Functions of code without names: where calls of rows (positions, numbers) lead to."""
-    kinds: dict[int, int] = {}
+def called(trace: Trace, rows: Iterable[tuple[Numbers, Numbers]], known: Symbols | None = None) -> Symbols:
+    """Functions of code without names: where calls of rows (positions, numbers) lead to.  With `known`, only of code outside
+    of ring 3 that it does not name."""
+    calls = np.zeros(max(trace.code, default=-1) + 1, bool)
+    for number, block in trace.code.items():
+        if known is None or (block.cpl != 3 and known.at(block.pc) is None):
+            calls[number] = _ending(Trace.disassemble(block)) == stackloop.CALL
     found: dict[int, str] = {}
     for positions, numbers in rows:
-        for block in np.unique(numbers).tolist():
-            kinds.setdefault(block, _ending(Trace.disassemble(trace.code[block])))
-        calls = np.array([kinds.get(number) == stackloop.CALL for number in range(int(numbers.max()) + 1)])
         at = np.flatnonzero(calls[numbers[:-1]])
         at = at[~np.isin(positions[at] + 1, trace.faults.positions) & (positions[at] + 1 == positions[at + 1])]
         for pair in np.unique(numbers[at].astype(np.int64) << 32 | numbers[at + 1]).tolist():
-            to = trace.code[pair & 0xFFFFFFFF].pc
-            found[to] = f"{to:x}"
+            to = trace.code[pair & 0xFFFFFFFF]
+            if (known is None or known.at(to.pc) is None) and not _replaces(Trace.disassemble(to)):
+                found[to.pc] = f"{to.pc:x}"             # the CALL inside a retpoline leads to no function
     return Symbols(found.items())
+
+
+def functions_of(trace: Trace, symbols: Symbols | None) -> Symbols:
+    """Names for all of a trace's functions: an address for those that `symbols` does not know."""
+    others = called(trace, trace.pieces(), symbols)
+    if not symbols:
+        return others
+    return Symbols([*zip(symbols.addresses, symbols.names, strict=True), *zip(others.addresses, others.names, strict=True)])
 
 
 def _ending(instructions: list[tuple[int, int, str, str]]) -> int:
     """How a block ends; a RET behind a store to where its address lies is a jump (a retpoline)."""
     word = instructions[-1][2].split()[-1] if instructions else ""
-    if word == "ret" and len(instructions) > 1 and _REPLACED.match(" ".join(instructions[-2][2:])):
-        return 0
+    if _replaces(instructions):
+        return stackloop.JUMP
     return stackloop.CALL if word in CALLS else stackloop.RETURN if word in RETURNS else 0
+
+
+def _replaces(instructions: list[tuple[int, int, str, str]]) -> bool:
+    """Whether they end in a RET to an address that takes the place of the last CALL's (a retpoline): a jump."""
+    text = [f"{mnemonic} {operands}" for _, _, mnemonic, operands in instructions[-3:]]
+    if len(text) < 2 or text[-1].split()[-1] != "ret":
+        return False
+    return bool(_REPLACED.match(text[-2]) or (text[-2].startswith("push ") and _DROPPED.fullmatch(text[0])))
 
 
 def _switches(instructions: list[tuple[int, int, str, str]]) -> bool:
     """Whether they load the stack pointer."""
     return any((mnemonic in ("mov", "lss") and _LOAD.match(operands) and not operands.endswith("bp"))
-               or (mnemonic == "xchg" and _EXCHANGE.search(operands)) or (mnemonic == "pop" and operands in ("esp", "rsp"))
+               or (mnemonic == "xchg" and _EXCHANGE.search(operands))
+               or (mnemonic == "pop" and operands in ("sp", "esp", "rsp"))
                for _, _, mnemonic, operands in instructions)
 
 
@@ -237,7 +258,8 @@ def _arrivals(trace: Trace) -> stackloop.Events:
     kinds = events["kind"].to_list()
     back = np.where(np.array([kind == "software interrupt" for kind in kinds], bool), back + np.uint64(2), back)   # CDh n
     how = events["vector"].to_numpy().astype(np.int32) << 8 | np.array([TAKEN[kind] for kind in kinds], np.int32)
-    return stackloop.Events(events["position"].to_numpy().astype(np.int64), back.astype(np.uint64), how.astype(np.int32))
+    return stackloop.Events(events["position"].to_numpy().astype(np.int64), back.astype(np.uint64), how.astype(np.int32),
+                            events["cpl"].to_numpy() == 3)
 
 
 def _moves(trace: Trace) -> stackloop.Moves:

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from emu.assembler import assemble
+from emu.boards.pc import PC
 from emu.boards.tiny import Tiny
 from emu.cpu.unicorn import library
+from emu.firmware import build
 from emu.trace import layout
 from emu.trace.code import disassemble
 from emu.trace.reader import Trace
 from emu.trace.recording import Recording
-from emu.trace.stacks import Walk, everything, stacks
+from emu.trace.stacks import Walk, called, everything, stacks
 from emu.trace.symbols import Symbols
 
 UC_HOOK_CODE = 4
@@ -198,6 +200,24 @@ def test_what_is_compiled_follows_the_same(tmp_path):
     pytest.importorskip("numba", reason="no numba: pip install 'emu-pc[profile]'")
     trace, symbols, seen, _ = recorded(tmp_path / "t", "mov", 5_000_000)
     assert stacks(trace, symbols).folded() == shadow(trace, symbols, seen)
+
+
+def test_a_task_that_begins_where_the_one_before_would_go_on_has_a_stack_of_its_own(tmp_path):
+    pytest.importorskip("numba", reason="no numba: pip install 'emu-pc[profile]'")
+    with PC(memory=16 << 20) as m:                      # both return to `trap_return`, and from there to ring 3
+        m.load(build.kernel("ring3"))
+        with Recording(m, tmp_path / "t"):
+            m.run(25_000_000)
+    trace = Trace(tmp_path / "t")
+    programs = min(block.pc for block in trace.code.values() if block.cpl == 3)
+    kernel = called(trace, trace.pieces())
+    rings = {block.pc: block.cpl for block in trace.code.values()}
+    names = [(address, "program" if rings[address] else f"kernel {name}")
+             for address, name in zip(kernel.addresses, kernel.names, strict=True)]
+    paths = stacks(trace, Symbols([*names, (programs, "program")])).folded()
+    assert sum(blocks for path, blocks in paths.items() if path[-1] == "program") > 1_000_000
+    assert not [path for path in paths if path[-1] == "program" and any(name != "program" for name in path)]
+    assert any(path[0] == "program" and path[-1] != "program" for path in paths)        # a system call, an interrupt
 
 
 def test_recording_the_loads_changes_no_run(tmp_path):

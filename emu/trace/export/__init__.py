@@ -21,7 +21,7 @@ import numpy as np
 
 from emu.trace.select import Selection
 from emu.trace.sources import Sources
-from emu.trace.stacks import TAKEN, Row, Walk, called
+from emu.trace.stacks import TAKEN, Row, Walk, functions_of
 from emu.trace.symbols import Symbols
 from emu.trace.text import EXCEPTIONS, Name, no_name
 from emu.trace.window import Numbers
@@ -46,7 +46,7 @@ class Job:
     def walk(self, least: int = -1) -> Walk:
         """Stacks to be followed.  Without symbols, functions are where calls lead to."""
         trace = self.selection.trace
-        return Walk(trace, self.symbols or called(trace, trace.pieces()), least)
+        return Walk(trace, functions_of(trace, self.symbols), least)
 
     def function(self, address: int) -> str:
         """The function in which an address lies."""
