@@ -26,8 +26,8 @@ from emu.host.files import check_writable
 from emu.host.serial import Channel, Stdio, open_channel, open_sink
 from emu.host.terminal import say
 
-STATUS = {"until": 0, "script": 0, "left": 0, "poweroff": 0, "shutdown": 3, "halted": 3, "timeout": 4, "host-timeout": 4,
-          "error": 2}
+STATUS = {"until": 0, "script": 0, "left": 0, "poweroff": 0, "shutdown": 3, "halted": 3, "panic": 3,
+          "timeout": 4, "host-timeout": 4, "error": 2}
 
 
 def boot(options: argparse.Namespace, signals: Signals) -> int:
@@ -55,7 +55,7 @@ def boot(options: argparse.Namespace, signals: Signals) -> int:
                   recording.recording(options, machine) as recorded, _display(options, machine) as display,
                   _flag_only(signals)):
                 session = Session(machine, channel, limits, signals, _realtime(options), channel if both else debug, display,
-                                  (recorded.poll, answers.poll))
+                                  (recorded.poll, answers.poll), answers.panicked)
                 with _frozen():
                     stop = session.run()
                 recorded.ended(stop, answers.ended(stop))
@@ -241,6 +241,7 @@ def _sentence(stop: str, machine: Board, options: argparse.Namespace, ran: int) 
         "poweroff": f"the guest switched the power off, {when}",
         "shutdown": f"the guest died: triple fault {where}, {when}",
         "halted": f"the guest died: halted for good {where}, {why}, {when}",
+        "panic": f"the guest died: its kernel has panicked, {when}",
         "timeout": f"out of time: --timeout {options.timeout}, {when}",
         "host-timeout": f"out of time: --host-timeout {options.host_timeout}, {when}",
     }.get(stop, f"ended by {stop}, {when}")

@@ -12,14 +12,15 @@ from typing import Any
 from emu import x86
 from emu.boards.board import Board
 from emu.cli.recording import read_symbols
-from emu.debug import ledger, words
+from emu.debug import ledger, panic, state, words
 from emu.debug.explain import LIMITS, Explanation, explain, nameless
 from emu.debug.ledger import Ledger
 from emu.debug.watch import Watcher
 from emu.host.terminal import say
+from emu.trace import layout
 from emu.trace.layout import BadTrace, TraceError
 
-DEATHS = "shutdown", "halted"
+DEATHS = "shutdown", "halted", "panic"
 
 
 class Answers:
@@ -53,11 +54,16 @@ class Answers:
             self._measured = self.ledger.facts(self.symbol)
         self.watcher.close()
         self.watcher.flush(last=stop == "shutdown")
-        if stop in DEATHS or stop in LIMITS:
-            made = explain(self.machine, stop, self.symbol)
-            if stop in DEATHS or made.facts["problem"] not in ("", "waits"):
-                self.end = made
-        return None if self.end is None else self.end.facts
+        if stop not in DEATHS and stop not in LIMITS:
+            return None
+        made = explain(self.machine, stop, self.symbol)
+        if stop in DEATHS or made.facts["problem"] not in ("", "waits"):
+            self.end = made
+        return made.facts
+
+    def panicked(self) -> bool:
+        """Whether the guest's Linux waits for ever in panic()."""
+        return panic.facts(self.machine, state.now(self.machine), self.symbol) is not None
 
     def _tell(self, explanation: Explanation) -> None:
         self._say(explanation.paragraphs() if self.options.verbose else explanation.brief())
@@ -94,6 +100,8 @@ class Answers:
         """At the very end; of a guest that halts as its exit there is nothing to say that the last line has not said."""
         if self._measured is not None:
             self._say(ledger.told(self._measured))
+        if self.watcher.unexplained:
+            say(f"{self.watcher.unexplained:,} more exceptions came that are not explained")
         if self.end is None:
             return
         if self.options.verbose:
@@ -111,12 +119,19 @@ def command(options: argparse.Namespace) -> int:
     known = trace.symbols if options.symbols is None else read_symbols(options.symbols)
     symbol = nameless if known is None else known.name
     kept = trace.meta.get("explanation")
-    facts = complete(kept or {}, trace, symbol)
-    if options.json:
-        sys.stdout.write(json.dumps(facts, indent=1) + "\n")
-    elif kept is None:
-        print("The guest did not die while this trace was recorded, or the recording was cut off.")
-        print("\n".join(words.from_trace(facts)))
-    else:
-        print("\n\n".join(words.paragraphs(facts)))
+    try:
+        facts = complete(kept or {}, trace, symbol)
+        if options.json:
+            said = json.dumps(facts, indent=1)
+        elif kept is None:
+            said = "\n".join(["The guest did not die while this trace was recorded, or the recording was cut off.",
+                              *words.from_trace(facts)])
+        else:
+            lives = kept["problem"] in ("", "waits") and kept["end"] not in DEATHS
+            said = "\n\n".join([*["The guest did not die while this trace was recorded."] * lives, *words.paragraphs(facts)])
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        if kept is None or isinstance(error, BadTrace):
+            raise
+        raise BadTrace(f"{trace.path}: the explanation in its {layout.META_FILE} is damaged") from None
+    sys.stdout.write(said + "\n")
     return 0

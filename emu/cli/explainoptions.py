@@ -25,8 +25,8 @@ def add_answers(boot: argparse.ArgumentParser) -> None:
     """Those of emu boot."""
     why = boot.add_argument_group("answers (see emu explain)")
     why.add_argument("--explain", type=vector, action="append", metavar="VECTOR",
-                     help="explain each exception of this vector as it happens, as 14 or #PF; may be repeated.  A fault that "
-                          "has no handler, and the guest's death, are explained in any case")
+                     help="explain each exception of this vector as it happens (the first thousand), as 14 or #PF; may be "
+                          "repeated.  A fault that has no handler, and the guest's death, are explained in any case")
     why.add_argument("--ledger", action="store_true",
                      help="measure what the ways out of the guest's code cost, by device and by guest function")
 

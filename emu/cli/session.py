@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from emu.boards.board import Board, late
 from emu.cli.monitor import FRAME, Monitor
 from emu.cli.signals import Signals
+from emu.debug import panic
 from emu.debug.halt import reachable
 from emu.host.display import Display
 from emu.host.serial import Channel, Stdio
@@ -20,6 +21,7 @@ LAG = 200_000_000           # ns that an idle guest catches up when the host was
 SLICE = 100_000             # ns of guest time of the first slice
 LOOK = 0.02, 0.2            # seconds of host time between two looks at the host: how many there should be, and may be
 BOTH = 0.02                 # seconds of one sleep when both a serial line and a terminal may have something
+LINE = 256                  # bytes in which a kernel's last line ends
 TYPED = 256                 # bytes under way to the guest: a pipe is read when there are fewer
 
 _ENDS = {End.TIME: "timeout", End.EXIT: "exit", End.POWEROFF: "poweroff", End.SHUTDOWN: "shutdown", End.HALTED: "halted"}
@@ -38,13 +40,13 @@ class Limits:
 class Session:
     """`run()` runs `machine` with its console on `channel`, and returns why it stopped:
 
-    until  script  left  exit  poweroff  shutdown  halted  timeout  host-timeout, or the name of a signal.
+    until  script  left  exit  poweroff  shutdown  halted  panic  timeout  host-timeout, or the name of a signal.
     """
 
     def __init__(self, machine: Board, channel: Channel, limits: Limits, signals: Signals, realtime: bool,
                  debug: Channel | None = None, display: Display | None = None,
-                 looks: Sequence[Callable[[], None]] = ()) -> None:
-        self.looks = looks
+                 looks: Sequence[Callable[[], None]] = (), panicked: Callable[[], bool] = lambda: False) -> None:
+        self.looks, self.panicked = looks, panicked
         self.debug, self.debugged = debug, bytearray()
         self.machine, self.channel, self.limits, self.signals = machine, channel, limits, signals
         self.pace = Pace() if realtime else None
@@ -101,6 +103,8 @@ class Session:
             start = max(self.seen, self.machine.console.end - len(data) - len(self.wanted) + 1)
             if self.machine.console.find(self.wanted, start) >= 0:
                 self._end("until")
+            elif panic.END in self.machine.console.kept[-LINE:] and data.endswith(b"\n") and self.panicked():
+                self._end("panic")                      # nothing will ever appear
         if self.player is not None:
             self.player.output()
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from emu import x86
 from emu.boards.board import Board
-from emu.debug import causes, halt, instruction, stack, state, words
+from emu.debug import causes, halt, instruction, panic, stack, state, words
 from emu.debug.delivery import deliver, name
 from emu.engine import Happened
 
@@ -52,7 +52,8 @@ def nameless(address: int) -> str | None:
 
 
 def explain(machine: Board, end: str, symbol: Name = nameless) -> Explanation:
-    """`end`: "shutdown", "halted", "fault" (one that was just raised), "loop" (see emu.debug.watch), or any other end."""
+    """`end`: "shutdown", "halted", "panic", "fault" (one that was just raised), "loop" (see emu.debug.watch), or any
+    other."""
     then = state.now(machine)
     faults = machine.engine.recent()
     chain = last_chain(faults)
@@ -63,6 +64,10 @@ def explain(machine: Board, end: str, symbol: Name = nameless) -> Explanation:
         chain = _root(machine, faults, chain, repeated)
     if end == "halted" or (end in LIMITS and machine.engine.save()["activity"] == "hlt"):
         facts["halt"] = halt.facts(machine, then)
+    if end == "panic" or end in LIMITS:
+        found = panic.facts(machine, then, symbol)
+        if found is not None:
+            facts["panic"] = found
     if chain and (end in ("shutdown", "fault") or repeated or end == "halted"):
         facts["faults"] = [_fault(machine, chain, i, symbol) for i in range(len(chain))]
         if repeated:
@@ -73,7 +78,8 @@ def explain(machine: Board, end: str, symbol: Name = nameless) -> Explanation:
         at = replace(then, registers={**then.registers, "rip": then.registers["rip"] - 1})
     facts["at"] = {"cs": at.segments["cs"].selector, "rip": at.registers["rip"], "linear": at.code, "symbol": symbol(at.code),
                    "instruction": instruction.at(at).facts()}
-    facts["stack"] = [{**frame, "symbol": symbol(frame["return"])} for frame in stack.frames(at)]
+    facts["stack"] = [{**frame, "symbol": symbol(frame["return"])}
+                      for frame in stack.frames(at, panic.STACK // at.width if facts.get("panic") else stack.SCANNED)]
     facts["problem"], facts["summary"] = words.verdict(facts)
     return Explanation(facts)
 

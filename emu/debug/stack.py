@@ -8,10 +8,10 @@ from emu.debug.instruction import at
 from emu.debug.state import State
 
 FRAMES = 32
-SCANNED = 64                    # words
+SCANNED = 64                    # words, unless more are asked for
 
 
-def frames(state: State) -> list[dict[str, Any]]:
+def frames(state: State, scanned: int = SCANNED) -> list[dict[str, Any]]:
     """{"address", "return", "sure"} from the innermost on: the linear address of each return address, and its value."""
     width = state.width
     out: list[dict[str, Any]] = []
@@ -25,19 +25,19 @@ def frames(state: State) -> list[dict[str, Any]]:
         if outer <= frame:
             break
         frame = outer
-    return out or _scan(state)
+    return out or _scan(state, scanned)
 
 
-def _scan(state: State) -> list[dict[str, Any]]:
+def _scan(state: State, scanned: int) -> list[dict[str, Any]]:
     width = state.width
     out: list[dict[str, Any]] = []
-    for i in range(SCANNED):
+    for i in range(scanned):
         value = state.number(state.stack + width * i, width)
         if value is None:
             break
-        if value and _called(state, value):
+        if value and len(out) < FRAMES and _called(state, value):
             out.append({"address": state.stack + width * i, "return": value, "sure": False})
-    return out[:FRAMES]
+    return out
 
 
 def _called(state: State, back: int) -> bool:

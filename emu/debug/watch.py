@@ -11,7 +11,7 @@ from typing import Any
 from emu.boards.board import Board
 from emu.debug.explain import Explanation, Name, explain, last_chain, nameless, repetition
 
-FEW, MOST = 5, 20                      # explanations of a run, unasked and asked for; what comes after is only counted
+FEW, MOST = 5, 1000             # explanations of a run, unasked and asked for; what comes after is only counted
 LOOK = 64                       # exceptions between two looks: what the engine remembers, and no fewer is a loop
 LOOPS = 3                       # looks in a row that find the same
 

@@ -20,6 +20,9 @@ def _named(symbol: str | None) -> str:
 def verdict(facts: dict[str, Any]) -> tuple[str, str]:
     """(problem in one word, summary in one sentence)."""
     faults, repeated = facts["faults"], facts.get("repeated")
+    if facts.get("panic"):
+        return "panic", (f"Linux has panicked: {facts['panic']['message']}; without panic=SECONDS on its command line it "
+                         "waits for ever")
     if facts["end"] == "halted" or (facts.get("halt") and not repeated and facts["end"] not in ("shutdown", "fault")):
         return facts["halt"]["problem"], facts["halt"]["words"]
     if not faults:
@@ -51,6 +54,8 @@ def headline(facts: dict[str, Any]) -> str:
     if end == "shutdown":
         chain = " -> ".join(fault["mnemonic"] or f"vector {fault['vector']:02X}h" for fault in _chain(facts["faults"]))
         return f"triple fault: {chain} -> shutdown" if chain else "the processor shut down"
+    if facts.get("panic"):
+        return "Linux has panicked"
     if repeated:
         return "an endless loop of faults"
     if end == "halted":
@@ -78,9 +83,10 @@ def _mnemonic(vector: int) -> str:
 
 def brief(facts: dict[str, Any]) -> list[str]:
     """The headline, the summary, and the instruction."""
-    out = [f"{headline(facts)}: {facts['summary']}"]
+    head = headline(facts)
+    out = [facts["summary"] if facts["summary"].startswith(head) else f"{head}: {facts['summary']}"]
     fault = facts["faults"][0] if facts["faults"] else None
-    if fault is not None and "instruction" in fault:
+    if fault is not None and fault.get("instruction", {}).get("bytes"):
         out.append(f"  instruction: {_instruction(fault['instruction'])}")
     if facts.get("halt") and fault is not None and facts["end"] == "halted":
         out.append(f"  the last exception before: {fault['name']} at {place(fault)}"
@@ -224,5 +230,7 @@ def _last(facts: dict[str, Any]) -> str:
     last = facts.get("last")
     if not last:
         return LAST[0].upper() + LAST[1:] + "."
+    width = max(len(line["symbol"] or "") for line in last)
     return f"The last {len(last)} instructions:\n" + "\n".join(
-        f"  {line['address']:#x} {line['text']}{_named(line['symbol'])}" for line in last)
+        f"  {line['address']:#x} {(line['symbol'] or '').ljust(width)} {line['text']}" if width else
+        f"  {line['address']:#x} {line['text']}" for line in last)

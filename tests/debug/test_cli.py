@@ -6,8 +6,11 @@ import json
 
 import pytest
 
+from emu.assembler import assemble
+from emu.boards.tiny import Tiny
 from emu.cli import main
 from emu.cli.explainoptions import vector
+from emu.debug.explain import explain, nameless
 from tests.debug.planted import image
 
 
@@ -67,6 +70,44 @@ def test_a_trace_of_a_guest_that_lives_has_only_its_last_instructions(tmp_path, 
     assert out.startswith("The guest did not die") and "The last 20 instructions" in out
 
 
+def test_a_trace_that_ran_out_of_time_says_where_the_guest_was(kernel, tmp_path, capfd):
+    flat = tmp_path / "spin.bin"
+    flat.write_bytes(assemble("nop; again: pause; jmp again", 0x7C00, 16))
+    assert boot(flat, "--timeout", 0.001, "--trace", tmp_path / "t") == 4
+    capfd.readouterr()
+    assert main(["explain", str(tmp_path / "t")]) == 0
+    out = capfd.readouterr().out
+    assert out.startswith("The guest did not die while this trace was recorded.\n\nEnded by timeout, after 0.001")
+    assert "Registers at the end" in out and "jmp 0x7c01" in out
+
+
+def test_an_explanation_that_is_damaged_is_one_line(kernel, tmp_path, capfd):
+    assert boot(kernel("sysenter"), "--trace", tmp_path / "t") == 3
+    path = tmp_path / "t" / "meta.json"
+    whole = json.loads(path.read_text())
+    for key in whole["explanation"]:
+        for value in (None, [1], "x"):
+            path.write_text(json.dumps({**whole, "explanation": {**whole["explanation"], key: value}}))
+            capfd.readouterr()
+            status = main(["explain", str(tmp_path / "t")])
+            lines = capfd.readouterr().err.splitlines()
+            assert (status, len(lines)) in ((0, 0), (2, 1)), (key, value)
+
+
+def test_a_linux_that_waits_in_panic_is_told_from_one_that_prints_the_same(capfd):
+    line = b"---[ end Kernel panic - not syncing: no init ]---\r\n"
+    with Tiny(1 << 20) as m:
+        m.load(assemble("mov ax, 0x9123; push ax; again: jmp again", 0x7C00, 16), name="spin")
+        m.run(1000)
+        names = {0x9123: "panic+0x23"}
+        assert explain(m, "timeout", names.get).facts["problem"] != "panic"
+        m.console.write(line)
+        assert explain(m, "timeout", nameless).facts["problem"] != "panic"
+        found = explain(m, "timeout", names.get)
+    assert found.facts["problem"] == "panic"
+    assert found.brief()[0].startswith("Linux has panicked: no init; without panic=SECONDS")
+
+
 def test_what_is_no_trace_is_said_in_one_line(tmp_path, capfd):
     assert main(["explain", str(tmp_path)]) == 2
     assert capfd.readouterr().err.count("\n") == 1
@@ -90,7 +131,7 @@ def test_explain_tells_of_handled_faults(tmp_path, capfd):
     report = tmp_path / "report"
     assert boot("paging", "--explain", "#PF", "--report", report) == 33
     err = capfd.readouterr().err
-    assert err.count("emu: #PF: #PF (page fault)") == 17 and "PTE 15" in err
+    assert err.count("emu: #PF (page fault)") == 17 and "PTE 15" in err
     assert len(json.loads(report.read_text())["faults_explained"]) == 17
 
 

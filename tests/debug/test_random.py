@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from emu.boards.console import Console
 from emu.debug import causes, instruction, state
 from emu.debug.explain import Explanation, explain
 from tests.cpu.guest import CODE, COMPAT, GDT, IDT, LONG, PAE, PAGED, PM16, PM32, RAM, REAL, TABLES, TSS, V86, Guest
@@ -40,7 +41,7 @@ def random_guest(rng, mode):
 
 def look(guest, end):
     machine = SimpleNamespace(registers=guest.r, engine=guest.engine, now=guest.engine.now(), chips={}, start=None,
-                              clock=SimpleNamespace(next=lambda: None))
+                              clock=SimpleNamespace(next=lambda: None), console=Console(), screen=None)
     explanation = explain(machine, end)
     again = Explanation(json.loads(json.dumps(explanation.facts)))
     assert again.paragraphs() == explanation.paragraphs() and again.brief()
