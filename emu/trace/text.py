@@ -85,7 +85,8 @@ class Lines:
                 row: Row = {"address": address, "text": text, "cpl": block.cpl}
                 lines.append(json.dumps(row if symbol is None else {**row, "symbol": symbol}) + "\n")
             else:
-                lines.append(f"{address:16x}  {symbol + ' ' if symbol else '':{PLACE if self.name is not no_name else 0}}{text}\n")
+                place = PLACE if self.name is not no_name else 0
+                lines.append(f"{address:16x}  {symbol + ' ' if symbol else '':{place}}{text}\n")
         return lines
 
     def block(self, number: int, begun: int) -> str:
