@@ -38,17 +38,19 @@ def check(options: argparse.Namespace) -> None:
             raise UsageError("--flight keeps blocks and events: --trace-level cannot be given with it")
 
 
-def ranges(wanted: Sequence[tuple[int, int] | str] | None, option: str, symbols: str | None) -> tuple[tuple[int, int], ...]:
-    """Ranges of addresses, and of symbols: each up to the next one.  Raises UsageError."""
+def ranges(wanted: Sequence[tuple[int, int] | str] | None, option: str, symbols: str | None,
+           own: Symbols | None = None) -> tuple[tuple[int, int], ...]:
+    """Ranges of addresses, and of symbols: each up to the next one; `own`: what a trace knows itself, if there is no file.
+    Raises UsageError."""
     found = []
     for one in wanted or ():
         if isinstance(one, str):
-            if symbols is None:
+            known = own if symbols is None else read_symbols(symbols)
+            if known is None:
                 raise UsageError(f"{option} {one}: a symbol needs --symbols FILE")
-            known = read_symbols(symbols)
             first = known.address(one)
             if first is None:
-                raise UsageError(f"{option} {one}: {symbols} knows no such symbol")
+                raise UsageError(f"{option} {one}: {symbols or 'the trace'} knows no such symbol")
             one = first, min((other for other in known.addresses if other > first), default=first + (1 << 20)) - 1
         found.append(one)
     return tuple(found)

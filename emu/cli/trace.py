@@ -29,9 +29,10 @@ def _selection(options: argparse.Namespace) -> Selection:
     from emu.trace.select import Selection
     from emu.trace.window import Window
 
-    window = Window(ranges(options.range, "--range", options.symbols), options.cpl, options.time, encoded(options.from_),
-                    encoded(options.to))
-    return Selection(Trace(options.directory), window, options.first, options.count)
+    trace = Trace(options.directory)
+    window = Window(ranges(options.range, "--range", options.symbols, trace.symbols if options.range else None), options.cpl,
+                    options.time, encoded(options.from_), encoded(options.to))
+    return Selection(trace, window, options.first, options.count)
 
 
 def _symbols(options: argparse.Namespace, trace: Trace) -> Symbols | None:

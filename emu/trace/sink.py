@@ -33,6 +33,8 @@ PERIOD = 0.5                    # seconds of the host's time after which the wri
 def prepare(path: str | os.PathLike[str]) -> Path:
     """Make the directory `path`.  Raises TraceError if it cannot be made or written, or holds anything."""
     directory = Path(path)
+    if directory.exists() and not directory.is_dir():
+        raise TraceError(f"{path}: a trace is a directory, and this is none")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if any(directory.iterdir()):

@@ -56,7 +56,7 @@ def test_a_flight_recorder_writes_when_time_runs_out_and_not_after_a_good_end(tm
     (["--trace", "x", "--trace-time", "2-1"], "the span ends before it begins"),
     (["--trace", "x", "--trace-time", "now"], "is no span of guest time"),
     (["--trace", "/proc/self/trace"], "/proc/self/trace: No such file or directory"),
-    (["--trace", "pyproject.toml"], "pyproject.toml: File exists"),
+    (["--trace", "pyproject.toml"], "pyproject.toml: a trace is a directory, and this is none"),
 ])
 def test_a_mistake_is_one_line(arguments, said, capsys):
     assert main(["boot", "ticks", *arguments]) == 2
