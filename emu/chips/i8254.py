@@ -15,7 +15,7 @@ Not modelled: the low clock of a strobe (modes 2, 4, 5) on the pin: OUT falls an
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from emu.device import RW, Alarm, Device, In, Out, OutPin, Reg, State, Timer, W
 
@@ -162,15 +162,6 @@ class I8254(Device):
                 self.counters[n]["gate"] = pin.level
 
     # Time
-
-    def save(self) -> dict[str, Any]:
-        """See Device.save.  A counter that counts without an alarm is as it is now, not as who asked last has left it."""
-        state = super().save()
-        for n, c in enumerate(state["counters"]):
-            if not c["edge"] and (c["running"] or c["load"]):
-                advance(c, self.clock.now * CLOCK_HZ // SECOND)
-                state[f"out{n}"] = c["out"]
-        return state
 
     def out(self, n: int) -> int:
         """The level of OUT now; asking changes nothing."""

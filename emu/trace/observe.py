@@ -47,7 +47,8 @@ class Observer:
             self._undo.append(lambda bus=bus: bus.observe(None))       # type: ignore[misc]
         for chip in machine.chips.values():
             for out in chip.parts(Out):
-                self._pin(getattr(chip, out.key), self.name(f"{chip.name}.{out.name}"))
+                if (pin := getattr(chip, out.key)).sinks:       # a chip may do less for one that leads nowhere: the 8254 does
+                    self._pin(pin, self.name(f"{chip.name}.{out.name}"))
             for timer in chip.parts(Timer):
                 self._alarm(getattr(chip, timer.key), self.name(f"{chip.name}.{timer.name}"))
             for holder in (chip, *getattr(chip, "units", ())):

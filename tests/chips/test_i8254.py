@@ -412,21 +412,3 @@ def test_reset_is_power_on(pit: Timer) -> None:
     pit.read("COUNTER0")
     pit.chip.reset()
     assert pit.chip.save() == fresh
-
-
-@pytest.mark.parametrize("mode", [0, 1, 4, 5])
-def test_a_saved_state_tells_not_who_has_looked_at_a_counter(mode):
-    states = []
-    for watched in False, True:
-        t = Timer()
-        t.write("CONTROL", 0xB0 | mode << 1)
-        t.write("COUNTER2", 100)
-        t.write("COUNTER2", 0)
-        t.chip.gate2(0)
-        t.chip.gate2(1)
-        for _ in range(7):
-            t.pulses(31)
-            if watched:
-                t.chip.change(2)
-        states.append(t.chip.save())
-    assert states[0] == states[1]

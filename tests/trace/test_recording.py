@@ -14,6 +14,7 @@ import pytest
 
 from emu import snapshot
 from emu.assembler import assemble
+from emu.boards.pc import PC
 from emu.boards.tiny import Tiny
 from emu.cpu.unicorn.engine import UnicornEngine
 from emu.engine import EngineError
@@ -79,6 +80,27 @@ def test_a_recording_of_a_part_begins_and_ends_where_it_is_asked_to(tmp_path):
         m.load(build.kernel("ticks"))
         m.run(70_000_000)
         assert counts(m) == end
+
+
+@pytest.mark.parametrize("mode", range(6))
+def test_counters_of_the_8254_that_lead_nowhere_are_left_alone(mode, tmp_path):
+    states = []
+    for traced in False, True:
+        with PC(1 << 20, firmware=None) as m:
+            m.load(assemble(f"""
+                mov al, 3; out 0x61, al
+                mov al, {0x70 | mode << 1}; out 0x43, al; mov al, 200; out 0x41, al; mov al, 0; out 0x41, al
+                mov al, {0xB0 | mode << 1}; out 0x43, al; mov al, 100; out 0x42, al; mov al, 0; out 0x42, al
+                mov al, 2; out 0x61, al; mov al, 3; out 0x61, al
+            again:
+                inc ax; jmp again""", 0x7C00, 16), name="program")
+            if traced:
+                with Recording(m, tmp_path / "t"):
+                    m.run(1_000_000)
+            else:
+                m.run(1_000_000)
+            states.append((counts(m), {name: chip.save() for name, chip in m.chips.items()}))
+    assert states[0] == states[1]
 
 
 def test_instructions_are_those_that_ran(tmp_path):
