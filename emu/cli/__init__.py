@@ -24,9 +24,10 @@ def _mistakes() -> tuple[type[BaseException], ...]:
     from emu.script import BadScript
     from emu.snapshot import BadSnapshot
     from emu.trace.layout import BadTrace, TraceError
+    from emu.trace.symbols import BadSymbols
 
     return (BadImage, BadScript, BadSnapshot, BadChannel, BadBoard, EngineError, FetchError, ImageError,
-            AssemblyError, BadTrace, TraceError)
+            AssemblyError, BadTrace, TraceError, BadSymbols)
 
 
 def _told(mistake: BaseException) -> int:

@@ -80,10 +80,11 @@ def picture(tree: Tree, trace: Trace, kind: str) -> bytes:
     functions.set_xlabel("% of the blocks")
     functions.set_title(f"{trace.path.name}: time by function")
     if len(trace.events):
+        span = tuple(trace.clock[1][[0, -1]] / 1e9)
         for name in ("interrupt", "exception", "software interrupt"):
             times = trace.events.filter(trace.events["kind"] == name)["time"].to_numpy() / 1e9
             if len(times):
-                events.hist(times, bins=200, histtype="step", label=f"{name}s")
+                events.hist(times, bins=200, range=span, histtype="step", label=f"{name}s")
         events.legend()
     events.set_xlabel("guest time, s")
     events.set_ylabel("events")

@@ -151,9 +151,18 @@ class Trace:
         return np.concatenate(pieces) if pieces else np.empty(0, np.uint64)
 
     def rows(self, kind: str) -> pl.DataFrame:
-        """All rows of a level: `insns`, `accesses`."""
-        frames = list(self.frames(kind))
+        """All rows of a level: `insns`, `accesses`; `position` tells the block of an instruction, see `blocks`."""
+        frames = [self._placed(part, self._read(part)) for part in self.parts if part["kind"] == kind]
         return pl.concat(frames) if frames else pl.DataFrame()
+
+    @staticmethod
+    def _placed(part: dict[str, Any], frame: pl.DataFrame) -> pl.DataFrame:
+        """Rows that tell only how many blocks have begun with each, with their positions."""
+        if "begun" not in frame.columns or not len(frame):
+            return frame
+        begun = frame["begun"].to_numpy().astype(np.uint64)
+        begun[0] = part["position"]
+        return frame.select(pl.Series("position", np.cumsum(begun)), "address")
 
     @staticmethod
     def disassemble(block: Block, syntax: str = "intel") -> list[tuple[int, int, str, str]]:

@@ -39,13 +39,13 @@ class Recording:
         self._meta: dict[str, Any] = {
             "level": level, "machine": type(machine).__name__.lower(), "cpu": machine.cpu, "memory": machine.size,
             "costs": dataclasses.asdict(machine.costs), "time": machine.now, "counters": machine.engine.counters()}
-        prepare(path)
-        self.sink: Sink | Flight = Flight(flight, room) if flight else Sink(path, self._meta, self.window)
-        try:
+        with contextlib.ExitStack() as undo:
+            self._mine = prepare(path)
+            undo.callback(os.close, self._mine)
+            self.sink: Sink | Flight = Flight(flight, room) if flight else Sink(path, self._meta, self.window)
+            undo.callback(self.sink.close)
             machine.engine.record(self.sink)
-        except BaseException:
-            self.sink.close()
-            raise
+            undo.pop_all()
         self._seen = machine.console.end
         self.observer = Observer(machine, machine.engine.note, self.sink.name, self._shown)
         self.observer.attach()
@@ -78,19 +78,24 @@ class Recording:
         end: dict[str, Any] = {"end": self.machine.now, "after": self.machine.engine.counters()}
         if explanation is not None:
             end["explanation"] = explanation
-        if isinstance(self.sink, Flight):
-            if write:
-                sink = Sink(self.path, {**self._meta, "first": self.sink.first}, self.window)
-                self.sink.write(sink)
-                self._names(sink)
-                sink.close(end)
-            else:
-                with contextlib.suppress(OSError):
-                    os.rmdir(self.path)
-            self.sink.close()
-        else:
-            self._names(self.sink)
-            self.sink.close(end)
+        try:
+            if isinstance(self.sink, Sink):
+                self._close(self.sink, end)
+                return
+            with contextlib.closing(self.sink):
+                if write:
+                    sink = Sink(self.path, {**self._meta, "first": self.sink.first}, self.window)
+                    self.sink.write(sink)
+                    self._close(sink, end)
+                else:
+                    with contextlib.suppress(OSError):
+                        os.rmdir(self.path)
+        finally:
+            os.close(self._mine)
+
+    def _close(self, sink: Sink, end: Mapping[str, Any]) -> None:
+        self._names(sink)
+        sink.close(end)
 
     def _names(self, sink: Sink) -> None:
         """Leave the names of functions that a Linux keeps in its own memory."""

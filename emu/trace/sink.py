@@ -30,31 +30,46 @@ PIPE = 1 << 20                  # bytes that the writer may be behind with the r
 PERIOD = 0.5                    # seconds of the host's time after which the writer gets all that there is
 
 
-def prepare(path: str | os.PathLike[str]) -> Path:
-    """Make the directory `path`.  Raises TraceError if it cannot be made or written, or holds anything."""
+def prepare(path: str | os.PathLike[str]) -> int:
+    """Make the directory `path`; it is the caller's until he closes the descriptor that he gets.
+
+    Raises TraceError if it cannot be made or written, holds anything, or is somebody else's.
+    """
     directory = Path(path)
     if directory.exists() and not directory.is_dir():
         raise TraceError(f"{path}: a trace is a directory, and this is none")
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        if any(directory.iterdir()):
-            raise TraceError(f"{path}: a trace needs a new or an empty directory")
-        probe = directory / f".{layout.META_FILE}"
-        probe.touch()
-        probe.unlink()
+        mine = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            _claim(mine, path)
+            if any(directory.iterdir()):
+                raise TraceError(f"{path}: a trace needs a new or an empty directory")
+            probe = directory / f".{layout.META_FILE}"
+            probe.touch()
+            probe.unlink()
+        except BaseException:
+            os.close(mine)
+            raise
     except OSError as error:
         raise error if isinstance(error, TraceError) else TraceError(f"{path}: {error.strerror}") from None
-    return directory
+    return mine
+
+
+def _claim(directory: int, path: str | os.PathLike[str]) -> None:
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise TraceError(f"{path}: another recorder writes into it") from None
+    except OSError:
+        pass                                        # a file system without locks
 
 
 class Sink:
-    """An emu.engine.Sink that writes the directory `path`, as far as `window` lets it.
-
-    Raises TraceError if the directory cannot be made, or holds anything.
-    """
+    """An emu.engine.Sink that writes the directory `path`, which is prepared, as far as `window` lets it."""
 
     def __init__(self, path: str | os.PathLike[str], meta: Mapping[str, Any], window: Window | None = None) -> None:
-        self.path = prepare(path)
+        self.path = Path(path)
         self.length = LENGTH
         memory = os.memfd_create("emu-trace")
         try:

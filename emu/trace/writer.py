@@ -32,6 +32,7 @@ PERIOD = 0.4                    # seconds
 MANY = 1 << 18                  # events and accesses that are written before it is time: the memory is bounded
 CHUNK = 1 << 17                 # blocks that are expanded at once: what the host's cache holds
 INSTRUCTIONS = 1 << 24          # of a part
+MOST = (1 << 32) - 1
 FAULT_KINDS = [kind for kind, name in layout.KINDS.items() if name in FAULTS]
 
 
@@ -54,6 +55,7 @@ class Writer:
         self.many = 0
         self.held = np.empty(0, np.uint32)          # the last block: only what comes next tells how far it ran
         self.end = 0
+        self.begun = -1                             # the last position of which instructions were told
         self.names: list[str] = []
         self.looked = time.monotonic()
 
@@ -161,22 +163,32 @@ class Writer:
     def _expand(self, code: Code, position: int, numbers: Numbers, places: Numbers | None, faults: Faults) -> None:
         """The rows of the instruction level."""
         done: list[pl.DataFrame] = []
-        start = 0
+        first: int | None = None                        # the position of the part's first row
         places = np.arange(position, position + len(numbers)) if places is None else places.astype(np.int64)
         lengths = code.lengths(places, numbers, faults)
         for at in range(0, len(numbers), CHUNK):
             part = slice(at, at + CHUNK)
             addresses = code.expand(numbers[part], lengths[part])
-            columns = {"address": addresses}
-            if self.kept.by_block:                      # else the blocks tell: positions take 25 times the room
+            if self.kept.by_block:
                 inside = self.kept.inside(addresses)
                 columns = {"position": np.repeat(places[part].astype(np.uint64), lengths[part])[inside],
                            "address": addresses[inside]}
+            else:                                       # positions would take 25 times the room
+                columns = {"begun": self._begun(places[part], lengths[part]), "address": addresses}
+            first = first if first is not None or not len(addresses) else int(places[part][lengths[part] > 0][0])
             done.append(pl.DataFrame(columns))
             if sum(map(len, done)) >= INSTRUCTIONS or at + CHUNK >= len(numbers):
-                if any(map(len, done)):
-                    self.parts.add("insns", pl.concat(done), int(places[start]))
-                done, start = [], min(at + CHUNK, len(numbers) - 1)
+                if first is not None and any(map(len, done)):
+                    self.parts.add("insns", pl.concat(done), first)
+                done, first = [], None
+
+    def _begun(self, places: Numbers, lengths: Numbers) -> Numbers:
+        """How many blocks have begun with each instruction; the sum up to it is the position of its block's events."""
+        some = lengths > 0
+        begun = np.zeros(int(lengths.sum()), np.uint32)
+        begun[(np.cumsum(lengths) - lengths)[some]] = np.minimum(np.diff(places[some], prepend=self.begun), MOST)
+        self.begun = int(places[some][-1]) if some.any() else self.begun
+        return begun
 
     def settle(self) -> None:
         """What has come until now can be read."""

@@ -12,9 +12,12 @@ import time
 
 import pytest
 
+from emu.boards.tiny import Tiny
 from emu.cli import main
+from emu.firmware import build
 from emu.trace import sink
 from emu.trace.reader import Trace
+from emu.trace.recording import Recording
 
 
 def emu(*arguments, **options):
@@ -56,12 +59,30 @@ def test_a_flight_recorder_writes_when_time_runs_out_and_not_after_a_good_end(tm
     (["--trace", "x", "--trace-time", "2-1"], "the span ends before it begins"),
     (["--trace", "x", "--trace-time", "now"], "is no span of guest time"),
     (["--trace", "/proc/self/trace"], "/proc/self/trace: No such file or directory"),
-    (["--trace", "pyproject.toml"], "pyproject.toml: a trace is a directory, and this is none"),
 ])
 def test_a_mistake_is_one_line(arguments, said, capsys):
     assert main(["boot", "ticks", *arguments]) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
+
+
+def test_a_file_is_no_directory_for_a_trace(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["boot", "ticks", "--trace", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err == f"emu: {tmp_path / 'file'}: a trace is a directory, and this is none\n"
+
+
+@pytest.mark.parametrize("level", [[], ["--flight", "10"]])
+def test_a_directory_has_one_recorder(level, tmp_path, capsys):
+    path = tmp_path / "t"
+    with Tiny() as m:
+        m.load(build.kernel("ticks"))
+        recording = Recording(m, path, flight=10)           # writes nothing until its end
+        assert main(["boot", "ticks", "--trace", str(path), *level]) == 2
+        assert capsys.readouterr().err == f"emu: {path}: another recorder writes into it\n"
+        assert not list(path.iterdir())
+        recording.stop(write=False)
+    assert main(["boot", "ticks", "--trace", str(path), *level]) == 33
 
 
 def test_a_directory_that_is_in_use_is_refused(tmp_path, capsys):

@@ -11,6 +11,7 @@ import pytest
 
 from emu.assembler import assemble
 from emu.boards.tiny import Tiny
+from emu.cli import main
 from emu.trace import profile
 from emu.trace.layout import BadTrace
 from emu.trace.reader import Trace
@@ -156,3 +157,14 @@ def test_the_command_says_what_took_most(tmp_path):
     done = subprocess.run([sys.executable, "-m", "emu", "profile", str(tmp_path)], capture_output=True, text=True,
                           check=False)
     assert done.returncode == 2 and "no trace" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("more, said", [
+    (["-o", "/nowhere/x.html"], "/nowhere/x.html: cannot be written: No such file or directory"),
+    (["--symbols", "/nowhere/x"], "--symbols: /nowhere/x: cannot be read: No such file or directory"),
+])
+def test_a_mistake_is_one_line(more, said, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    traced(CALLS, tmp_path / "t", ["outer", "inner"])
+    assert main(["profile", str(tmp_path / "t"), *more]) == 2
+    assert capsys.readouterr().err == f"emu: {said}\n"
