@@ -116,6 +116,9 @@ def recording(options: argparse.Namespace, machine: Board) -> Iterator[Recorded]
         try:
             write = options.flight is None or recorded.stop not in GOOD
             made.stop(write, recorded.explanation)
+            gate = made.sink.gate
+            if gate is not None and not gate.spans:
+                say(f"warning: --trace {options.trace}: nothing was recorded: its window never opened")
             if write and options.flight is not None:
                 say(f"the last {options.flight} blocks are in {options.trace}")
         except TraceError as error:

@@ -182,7 +182,7 @@ def _invalid_opcode(state: State, vector: int, error: int, instruction: Instruct
         run = state.peek(state.code, 16)
         if run and len(set(run)) == 1:
             return Cause("no-code", f"there is no code: the bytes at {state.code:#x} are all {run[0]:02X}h"
-                         + (f"; {arrived(state)}" if arrived(state) else ""))
+                         + (f"; {arrived(state)}" if arrived(state) else ""), place=protection.slot(state))
         return Cause("bad-opcode", f"the bytes {code[:8].hex(' ')} are no instruction of this processor")
     words = f"`{_text(instruction)}`" + " is not allowed here"
     if instruction.mnemonic.startswith("lock"):

@@ -208,7 +208,9 @@ def _stack(found: list[dict[str, Any]]) -> str:
 def from_trace(facts: dict[str, Any]) -> list[str]:
     """What a trace has added: the last instructions, and the calls that had not returned."""
     calls = facts.get("calls")
-    return [_last(facts)] + ([_calls(calls)] if calls else []) + [_writer(writer) for writer in facts.get("writers", ())]
+    return [_last(facts)] + ([_calls(calls)] if calls else []) + [
+        _writer(writer) for writer in facts.get("writers", ())] + [
+        f"{load['register'].upper()} = {load['value']:#x}: {_loaded(load)}" for load in facts.get("loads", ())]
 
 
 def _writer(found: dict[str, Any]) -> str:
@@ -218,7 +220,13 @@ def _writer(found: dict[str, Any]) -> str:
     by = f"by `{found['text']}` at" if found["text"] else "by the processor itself (the delivery of an interrupt, say) at"
     return (f"{what} was written last {by} {found['address'] or 0:#x}{_named(found['symbol'])}, as block "
             f"{found['position']:,} ran: "
-            f"{found['stored_size']} bytes at {found['stored_at']:#x}, the value {found['value']:#x}.")
+            f"{found['stored_size']} bytes at {found['stored_at']:#x}, the value {found['value']:#x}."
+            + (f" Before that, {_loaded(found['source'])}" if "source" in found else ""))
+
+
+def _loaded(found: dict[str, Any]) -> str:
+    return (f"this value was loaded last by `{found['text']}` at {found['address']:#x}{_named(found['symbol'])}, from "
+            f"{found['linear']:#x}. {_writer(found['writer'])}")
 
 
 def _calls(found: list[dict[str, Any]]) -> str:

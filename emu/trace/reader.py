@@ -51,6 +51,11 @@ class Trace:
     def frames(self, kind: str) -> Iterator[pl.DataFrame]:
         return (self._read(part) for part in self.parts if part["kind"] == kind)
 
+    def backwards(self, kind: str) -> Iterator[tuple[int, pl.DataFrame]]:
+        """(number, frame) of the parts of a kind, the last one first."""
+        parts = [part for part in self.parts if part["kind"] == kind]
+        return ((number, self._read(parts[number])) for number in reversed(range(len(parts))))
+
     @functools.cached_property
     def _code(self) -> Code:
         code = Code(self.path)

@@ -81,5 +81,6 @@ def told(found: dict[str, Any]) -> str:
     if found["vectors"]:
         lines += ["", "exceptions and interrupts"]
         lines += [f"  {row['len']:13,}  {row['kind']} {row['vector']:#x} {row['name']}".rstrip() for row in found["vectors"]]
-    lines += ["", "events", *(f"  {count:13,}  {kind}" for kind, count in found["events"].items())]
+    if found["events"]:
+        lines += ["", "events", *(f"  {count:13,}  {kind}" for kind, count in found["events"].items())]
     return "\n".join(lines) + "\n"

@@ -184,6 +184,23 @@ def test_a_trace_of_memory_knows_who_wrote_what_was_bad(name, kernel, tmp_path, 
     assert f"was written last by `{text}`" in capfd.readouterr().out
 
 
+def test_a_trace_of_memory_knows_where_a_bad_pointer_came_from(kernel, tmp_path, capfd):
+    boot(kernel("wild_pointer"), "--trace", tmp_path / "t", "--trace-level", "memory")
+    capfd.readouterr()
+    assert main(["explain", str(tmp_path / "t"), "--json"]) == 0
+    load, = json.loads(capfd.readouterr().out)["loads"]
+    copy = load["writer"]
+    clobber = copy["source"]["writer"]
+    assert (load["register"], load["value"]) == ("esi", 0x345678) and load["text"].startswith("mov esi, dword ptr [")
+    assert (copy["address"] - 6, copy["linear"]) == (copy["source"]["address"], clobber["linear"] + 4) == (
+        clobber["address"] + 11, load["linear"])
+    assert clobber["text"] == f"mov dword ptr [{clobber['linear']:#x}], 0x345678" and "source" not in clobber
+    assert main(["explain", str(tmp_path / "t")]) == 0
+    out = capfd.readouterr().out
+    assert f"ESI = 0x345678: this value was loaded last by `{load['text']}` at {load['address']:#x}, from" in out
+    assert f"was written last by `{clobber['text']}` at {clobber['address']:#x}" in out
+
+
 def test_what_nobody_wrote_is_said(kernel, tmp_path, capfd):
     boot(kernel("sysenter"), "--trace", tmp_path / "t", "--trace-level", "memory")
     capfd.readouterr()

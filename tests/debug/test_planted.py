@@ -34,6 +34,7 @@ BUGS = {
                                                  "PML4E 254"], [14]),
     "recursive_fault": (End.SHUTDOWN, "recursive-fault", [
         "its handler raises it itself", "the stack has run out of its memory", "PTE 510"], [14, 8]),
+    "wild_pointer": (End.SHUTDOWN, "not-present", ["the read from 0x345690", "PTE 837"], [14, 8]),
     "null_pointer": (End.SHUTDOWN, "null-pointer", ["the read from 0x18", "this is a null pointer with the offset 0x18"],
                      [14, 8]),
 }

@@ -85,6 +85,17 @@ def test_a_directory_has_one_recorder(level, tmp_path, capsys):
     assert main(["boot", "ticks", "--trace", str(path), *level]) == 33
 
 
+@pytest.mark.parametrize("text, said", [("ticks: 20", False), ("never shown", True)])
+def test_a_window_that_never_opens_is_said(text, said, tmp_path, capsys):
+    assert main(["boot", "ticks", "--trace", str(tmp_path / "t"), "--trace-from", text]) == 33
+    warning = f"emu: warning: --trace {tmp_path / 't'}: nothing was recorded: its window never opened\n"
+    assert (warning in capsys.readouterr().err) is said
+    assert (len(Trace(tmp_path / "t").blocks()) == 0) is said
+    assert main(["trace", "stats", str(tmp_path / "t")]) == 0
+    out = capsys.readouterr().out
+    assert ("\nevents\n" in out) is not said and (out.count("\n") == 1) is said
+
+
 def test_a_directory_that_is_in_use_is_refused(tmp_path, capsys):
     (tmp_path / "file").touch()
     assert main(["boot", "ticks", "--trace", str(tmp_path)]) == 2
