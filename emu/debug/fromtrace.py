@@ -77,8 +77,8 @@ def writer(trace: Trace, what: str, linear: int, size: int, symbol: Name = namel
            deep: int = DEEP) -> dict[str, Any]:
     """The last store to [linear, linear + size): {"what", "linear", "size", "position", "value", "address", "text"}.
 
-    `before`: of those before this one.  `position` is None if there was none.  `address` is that of the instruction; with no text
-    if it stores nothing: then it was interrupted, and the processor stored.  `source` is where the value was loaded from
+    `before`: of those before this one.  `position` is None if there was none.  `address` is that of the instruction; with no
+    text if it stores nothing: then it was interrupted, and the processor stored.  `source` is where the value was loaded from
     before that, as `loaded` tells.
     """
     out: dict[str, Any] = {"what": what, "linear": linear, "size": size, "position": None}
