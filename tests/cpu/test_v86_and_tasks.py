@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import pytest
 
-from emu.x86 import Gate, encode_gate
+from emu.x86 import Gate, Segment, encode_gate
 from tests.cpu.guest import (
+    ABSENT,
     CODE,
+    CODE16,
     CODE32,
     CODE64,
     CONFORMING,
+    DATA16,
     DATA32,
     GDT,
+    HALTED,
     LONG,
+    PAGED,
     PM32,
+    READONLY,
     SPARE,
     STACK0,
     STACK1,
     STACK3,
+    STUBS,
+    TABLES,
     TR,
     TR2,
     TSS,
     TSS2,
+    UDATA16,
     UDATA32,
     USER32,
     USER64,
@@ -180,6 +189,45 @@ def test_a_task_with_a_bad_stack_is_TS_in_the_new_task(guest):
     one.code("hlt", 0x7800)
     one.run()
     assert (one.r.rip, one.r.tr.selector, one.peek(STACK3 - 4)) == (0x7801, SPARE, 0x7F8)
+
+
+@pytest.mark.parametrize("field, value, vector", [("ds", ABSENT, 11), ("es", 0x7F8, 10), ("fs", CODE32 | 3, 10),
+                                                  ("cs", DATA32, 10), ("ldt", CODE32, 10), ("eip", 0xFFFFFFFF, 14)])
+def test_a_bad_register_of_a_new_task_is_told_at_its_first_instruction(guest, field, value, vector):
+    """SDM vol. 3A, 6.15: CS and EIP are the new task's when the fault comes after the switch."""
+    if vector == 14:                                    # the first instruction itself is not there
+        one = guest(PAGED, "nop; " + far(0xEA, TR2))
+        second_task(one, cr3=TABLES, **{field: value})
+        frame = one.frame()
+        assert (frame.vector, frame.ip, one.r.tr.selector) == (14, value, TR2)
+        return
+    one = guest(PM32, "nop; " + far(0xEA, TR2))
+    second_task(one, **{field: value})
+    frame = one.frame()
+    assert (frame.vector, frame.error, frame.ip, one.r.tr.selector) == (vector, value & ~3, 0x7000, TR2)
+
+
+@pytest.mark.parametrize("opcode", [0xEA, 0x9A], ids=["JMP", "CALL"])
+def test_a_16_bit_TSS_has_its_segments_in_words_from_22h_on(guest, opcode):
+    """SDM vol. 3A, 7.6 and figure 7-10: IP 0Eh, FLAGS 10h, AX to DI 12h, ES CS SS DS 22h, LDT 2Ah."""
+    one = guest(PM32, "nop; " + far(opcode, TR2))
+    one.r.tr = Segment(TR, TSS, 0x2B, 0x83)
+    one.descriptor(TR, 0x2B, 0x83, TSS)
+    one.descriptor(TR2, 0x2B, 0x81, TSS2)
+    one.poke(TSS + 0x22, b"\xEE" * 10)
+    one.code("ud2", 0x7000, 16)
+    for offset, word in {0x0E: 0x7000, 0x10: 2, 0x12: 0x1111, 0x1A: STACK1, 0x20: 0x2222, 0x22: UDATA32, 0x24: CODE16,
+                         0x26: DATA16, 0x28: DATA32, 0x2A: 0}.items():
+        one.poke(TSS2 + offset, word, 2)
+    one.load("es", READONLY)
+    one.load("ds", UDATA16)
+    one.r.rsi = 0x3333
+    assert one.run() in HALTED and one.r.rip == STUBS + 6 + 1
+    assert [one.peek(STACK1 - 12 + 4 * i) & 0xFFFF for i in range(2)] == [0x7000, CODE16]
+    assert [getattr(one.r, name).selector for name in ("es", "ss", "ds", "fs", "gs")] == [UDATA32, DATA16, DATA32, 0, 0]
+    assert (one.r.rax & 0xFFFF, one.r.rdi & 0xFFFF, one.r.tr.selector) == (0x1111, 0x2222, TR2)
+    assert [one.peek(TSS + offset, 2) for offset in (0x0E, 0x1E, 0x22, 0x24, 0x26, 0x28, 0x2A)] == [
+        CODE + 8, 0x3333, READONLY, CODE32, DATA32, UDATA16, 0xEEEE]
 
 
 # -- LTR and call gates
