@@ -106,6 +106,8 @@ def _export(options: argparse.Namespace) -> int:
     selection = _selection(options)
     name, symbols = _name(options, selection.trace), _symbols(options, selection.trace)
     lines = sources.Sources() if options.symbols is None else sources.read(options.symbols)
+    if options.format not in ("perfetto", "text", "json"):
+        selection.trace.need_blocks(f"a file for {options.format}")
     write = formats()[options.format]
     if options.output == "-":
         sys.stdout.flush()

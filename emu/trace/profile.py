@@ -29,6 +29,7 @@ def write(trace: Trace, path: str | os.PathLike[str], symbols: Symbols | None = 
     ending = Path(path).suffix
     if ending not in SUFFIXES:
         raise BadTrace(f"{path}: a profile is one of {', '.join(SUFFIXES)}, by the file's ending")
+    trace.need_blocks("a profile")
     tree = stacks(trace, functions_of(trace, symbols or trace.symbols), progress)
     if ending == ".html":
         data = page(tree, trace).encode()

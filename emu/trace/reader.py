@@ -107,6 +107,11 @@ class Trace:
         """The addresses of the first `lengths` instructions of each block of a row."""
         return self._code.expand(numbers, lengths)
 
+    def need_blocks(self, what: str) -> None:
+        """Raise BadTrace if `what` cannot be made, as the trace holds no blocks."""
+        if self.meta["level"] == "events":
+            raise BadTrace(f"{self.path}: holds events alone: there are no blocks to make {what} of")
+
     def pieces(self, first: int = 0, count: int | None = None) -> Iterator[tuple[Numbers, Numbers]]:
         """(positions, numbers) of the blocks that ran from position `first` on, part by part, as far as they were kept."""
         last = self.length if count is None else min(first + count, self.length)

@@ -35,6 +35,9 @@ class Recording:
         if level not in layout.LEVELS:
             raise TraceError(f"no level of traces named {level}; there are {', '.join(layout.LEVELS)}")
         self.machine, self.path, self.window = machine, path, window or Window()
+        if level == "events" and self.window.by_block:
+            raise TraceError(f"{path}: a trace of events alone does not know what code they are of: it can have no range, "
+                             "no privilege level")
         room = SLICE // machine.costs.block * layout.NUMBER
         self._meta: dict[str, Any] = {
             "level": level, "machine": type(machine).__name__.lower(), "cpu": machine.cpu, "memory": machine.size,

@@ -16,11 +16,13 @@ from emu.trace.window import FOREVER, Numbers, Window
 class Selection:
     """The blocks and events of `trace` in the positions [first, first + count) that `window` lets pass.
 
-    Raises BadTrace if the console never shows a text of the window.
+    Raises BadTrace if the console never shows a text of the window, or the trace cannot tell what passes.
     """
 
     def __init__(self, trace: Trace, window: Window | None = None, first: int = 0, count: int | None = None) -> None:
         self.trace, self.window = trace, window or Window()
+        if self.window.by_block and trace.meta.get("level") == "events":
+            raise BadTrace(f"{trace.path}: holds events alone, and does not know what code they are of (--range, --cpl)")
         self.first, self.last = first, trace.length if count is None else min(first + count, trace.length)
         for bound in (self._time(), self._text()):
             self.first, self.last = max(self.first, bound[0]), min(self.last, bound[1])

@@ -207,6 +207,8 @@ class Writer:
         gated = self.kept if self.parts.meta.get("gated") else None
         if (words := self.happened.take(gated)) is not None:
             self.parts.add("events", events_frame(words, self.names), int(words[0, 0]))
+            if self.level == "events":                  # nobody else tells of blocks
+                self.parts.meta["blocks"] = int(words[-1, 0])
         if (words := self.touched.take(gated)) is not None:
             self.parts.add("accesses", accesses_frame(words), int(words[0, 0]))
 

@@ -264,3 +264,31 @@ def test_rows_of_the_instruction_level_tell_their_block_where_others_were_left_o
     rows = trace.rows("insns")
     assert rows["position"].to_list() == [position for positions, _, lengths in trace.runs()
                                           for position in np.repeat(positions, lengths).tolist()]
+
+
+def test_a_log_alone_is_read(tmp_path, capfd):
+    whole, log = Trace(brief(tmp_path / "whole")), Trace(brief(tmp_path / "log", "events"))
+    assert log.length == whole.events["position"].max() <= whole.length and log.events.equals(whole.events)
+    lines = emu(capfd, "show", log.path).splitlines()
+    assert lines == [line for line in emu(capfd, "show", whole.path).splitlines() if " -- " in line] and len(lines) > 20
+    middle = log.length // 2
+    cut = [emu(capfd, "show", log.path, *more).splitlines() for more in (["--count", str(middle)], ["--first", str(middle)])]
+    assert cut[0] + cut[1] == lines and all(cut)
+    found = json.loads(emu(capfd, "stats", log.path, "--json"))
+    assert sum(found["events"].values()) == len(log.events) and found["blocks"] == 0
+    assert len(emu(capfd, "export", log.path, "--format", "text", "-o", "-").splitlines()) == len(lines)
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["trace", "show", "LOG", "--cpl", "0"], "holds events alone, and does not know what code they are of (--range, --cpl)"),
+    (["trace", "stats", "LOG", "--range", "0-ff"], "holds events alone, and does not know what code"),
+    (["trace", "export", "LOG", "--format", "drcov", "-o", "-"], "there are no blocks to make a file for drcov of"),
+    (["profile", "LOG"], "there are no blocks to make a profile of"),
+    (["boot", "ticks", "--trace", "NEW", "--trace-level", "events", "--trace-cpl", "0"], "it can have no range, no privilege level"),
+])
+def test_what_a_log_alone_cannot_tell_is_said(arguments, said, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    brief("LOG", "events")
+    assert main(arguments) == 2
+    error = capfd.readouterr().err
+    assert said in error and error.count("\n") == 1
