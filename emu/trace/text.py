@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +21,8 @@ Row = dict[str, Any]
 EXCEPTIONS = {0: "#DE", 1: "#DB", 2: "NMI", 3: "#BP", 4: "#OF", 5: "#BR", 6: "#UD", 7: "#NM", 8: "#DF", 10: "#TS", 11: "#NP",
               12: "#SS", 13: "#GP", 14: "#PF", 16: "#MF", 17: "#AC", 18: "#MC", 19: "#XM"}
 WITH_ERROR = 8, 10, 11, 12, 13, 14, 17
+PORT = re.compile(r"\b(in|out|ins[bwd]|outs[bwd])$")
+PORTS = "port read", "port write"
 PLACE = 32                      # columns for a symbol
 ASCII = {byte: chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}" for byte in range(256)} | {
     9: "\\t", 10: "\\n", 13: "\\r"}
@@ -34,6 +37,7 @@ def no_name(address: int) -> str | None:
 def said(row: Row) -> str:
     """An event in words, without its time."""
     kind, name, address, value = row["kind"], row["name"], row["address"], row["value"]
+    by = f", by {row['rip']:x}" if row["rip"] else ""
     if kind == "exception":
         vector, at = row["vector"], f"at {row['cs']:04x}:{row['rip']:x}, CPL {row['cpl']}"
         error = f", error {row['error']:x}" if vector in WITH_ERROR else ""
@@ -46,9 +50,9 @@ def said(row: Row) -> str:
     if kind in ("control register", "msr"):
         return f"{name} <- {value:x}"
     if kind.endswith(" write") and kind != "disk write":
-        return f"{kind} {name or f'{address:x}'} <- {value:0{2 * row['size']}x}"
+        return f"{kind} {name or f'{address:x}'} <- {value:0{2 * row['size']}x}{by}"
     if kind.endswith(" read") and kind != "disk read":
-        return f"{kind} {name or f'{address:x}'} -> {value:0{2 * row['size']}x}"
+        return f"{kind} {name or f'{address:x}'} -> {value:0{2 * row['size']}x}{by}"
     if kind.startswith("disk "):
         return f"{kind} {name}" + (f", sector {address}, {value} bytes" if kind != "disk flush" else "")
     if kind == "stack":
@@ -70,6 +74,7 @@ class Lines:
         self._parts: dict[int, list[str]] = {}
         self._whole: list[str | None] = [None] * (max(selection.trace.code, default=-1) + 1)
         self._cut: dict[tuple[int, int], str] = {}
+        self._ports: dict[int, list[tuple[int, int]]] = {}
 
     def _lines(self, block: Block) -> list[str]:
         """One text for each instruction, empty where it is not in the ranges."""
@@ -107,15 +112,29 @@ class Lines:
     def event(self, row: Row) -> str:
         """An event's line."""
         if self.json:
-            row = {key: value for key, value in row.items() if value not in (0, "", None) or key in ("time", "kind")}
+            row = {key: value for key, value in row.items()
+                   if key in ("time", "kind") or (value not in (0, "", None) and key not in ("nth", "of"))}
             return json.dumps(row) + "\n"
         if row["time"] is None:
             return f"          .. {said(row)}\n"
         return f"          -- {row['time'] / 1e6:.6f} ms  {said(row)}\n"
 
+    def _by(self, row: Row, number: int, begun: int) -> Row:
+        """An access to a port with the linear address of its instruction, if the block tells: by its only one, or by their
+        order if each has made one access."""
+        if number not in self._ports:
+            told = enumerate(disassemble(self.selection.trace.code[number]))
+            self._ports[number] = [(i, address & ADDRESS) for i, (address, _, name, _) in told if PORT.search(name)]
+        ports = [address for i, address in self._ports[number] if i < begun]
+        if len(ports) == row["of"]:
+            return {**row, "rip": ports[row["nth"] - 1]}
+        return {**row, "rip": ports[0]} if len(ports) == 1 else row
+
     def _events(self) -> pl.DataFrame:
-        """Events, and accesses as if they were such, in order."""
+        """Events, and accesses as if they were such, in order; `nth` and `of` count a block's accesses to ports."""
         events = self.selection.events if self.with_events else self.selection.events.clear()
+        port = pl.col("kind").is_in(PORTS)
+        events = events.with_columns(port.cum_sum().over("position").alias("nth"), port.sum().over("position").alias("of"))
         if self.with_accesses and len(accesses := self.selection.accesses):
             kind = pl.when(pl.col("write")).then(pl.lit("store")).otherwise(pl.lit("load")).alias("kind")
             told = accesses.select("position", kind, pl.lit("").alias("name"), "address", "size", "value")
@@ -142,6 +161,8 @@ class Lines:
                 if index < 0:
                     before.append(self.event(row))
                 else:
+                    if row["kind"] in PORTS:
+                        row = self._by(row, int(numbers[index]), int(lengths[index]))
                     texts[index] += self.event(row)
             told = until
             yield "".join(before + texts)
