@@ -28,6 +28,7 @@
 | sse.py        | flags of SSE's exceptions in MXCSR, #XM                           | no flags, no #XM
 | lock.py       | #UD for LOCK where it may not be                                  | a guest may end the process
 | tasks.py      | task switches: the segments of a 16-bit TSS, EIP after a fault    | no 286 operating system
+| compare.py    | CMPXCHG leaves the upper half of what it does not write           | RAX is cut off
 | stores.py     | fast stores, ROM, self-modifying code, views: the TLB's entries   | a store 25 times as slow, stale code
 | attention.py  | a stop after many translations                                    | no Ctrl-C while a guest rewrites itself
 | events.py     | the piece of a thunk that tells the recorder of an event          | no traces

@@ -23,7 +23,8 @@ BUILD_ID = "44285d3e80527122e9e361928189385906ec813e"
 BUILD_NOTE = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0"     # ELF note header: name 4, description 20 bytes, NT_GNU_BUILD_ID
 STATIC = {                          # functions that are not exported, and places within others, from tb_gen_code on
     "load_helper": -0x1D180, "decoder_lock": 0x362E8, "decoder_next": 0x36120, "decoder_illegal": 0x36430,
-    "task_save_16": 0x19594, "task_load_16": 0x18846, "task_enter_32": 0x18DA6, "task_enter_16": 0x195C8}
+    "task_save_16": 0x19594, "task_load_16": 0x18846, "task_enter_32": 0x18DA6, "task_enter_16": 0x195C8,
+    "cmpxchg_memory": 0x39A83, "cmpxchg_register": 0x4169B, "gen_op_mov_reg_v": 0x2B0A0}
 HEAD = 1 << 16                      # bytes of the file in which the note lies
 
 

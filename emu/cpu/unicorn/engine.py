@@ -15,8 +15,8 @@ from typing import Any
 import unicorn
 from unicorn import x86_const
 
+from emu.cpu.unicorn import compare, helpers, hooks, library, lock, proofs, sse, state, stores, tasks, thunks, x87entries
 from emu.cpu.unicorn import fast as faster
-from emu.cpu.unicorn import helpers, hooks, library, lock, proofs, sse, state, stores, tasks, thunks, x87entries
 from emu.cpu.unicorn import layout as at
 from emu.cpu.unicorn import mailbox as m
 from emu.cpu.unicorn.build import symbol
@@ -34,7 +34,8 @@ from emu.engine import Costs, EngineError, Sink, Space, Stop, Ticker
 TRANSLATIONS = 128 << 20            # bytes of host code; a full buffer is emptied
 INTERRUPT_HARD, KICK = at.INTERRUPT_HARD, m.KICK
 KICKED, NOW = -(m.KICK // 2), m.KICK - 1        # a budget below is kicked; the time is what these bits say
-PATCHES = Patches({**helpers.PATCHES, **stores.PATCHES, **x87entries.ENTRIES, **sse.ENTRIES, **lock.ENTRIES, **tasks.ENTRIES})
+PATCHES = Patches({**helpers.PATCHES, **stores.PATCHES, **x87entries.ENTRIES, **sse.ENTRIES, **lock.ENTRIES, **tasks.ENTRIES,
+                   **compare.ENTRIES})
 
 
 class UnicornEngine:
