@@ -97,6 +97,15 @@ def test_IRET_with_VM_in_the_image_enters_virtual_8086_mode(guest):
     assert (frame.sp, frame.ss, frame.segments) == (0x800, 0x700, (0x20, 0x30, 0x40, 0x50))
 
 
+@pytest.mark.xfail(strict=True, reason="as QEMU: IRET enters virtual-8086 mode from every ring")
+def test_IRET_in_ring_3_leaves_VM_as_it_is(guest):
+    """SDM vol. 2A, IRET: to virtual-8086 mode from CPL 0 alone."""
+    one = guest(PM32, f"push 0x20002; push {USER32}; push {CODE + 0x40}; iretd", ring=3)
+    one.code(UD2, CODE + 0x40)
+    frame = one.frame()
+    assert (frame.vector, frame.flags & 0x20000, frame.cs) == (6, 0, USER32)
+
+
 def test_addresses_in_virtual_8086_mode_are_those_of_real_mode(guest):
     one = guest(V86, "mov al, [bx]; mov es:[bx], al; " + UD2)
     one.load("ds", 0x1000)
