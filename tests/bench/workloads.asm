@@ -138,6 +138,17 @@ start:  cli
         add     esi, 4
         loop    %%word
 %endmacro
+
+%macro sse_on 0                         ; OSFXSR and OSXMMEXCPT; MP without EM and TS
+        mov     eax, cr4
+        or      eax, 0x600
+        mov     cr4, eax
+        mov     eax, cr0
+        and     eax, ~0xE
+        or      eax, 2
+        mov     cr0, eax
+%endmacro
+
 %macro begin 0
         mov     al, 1
         out     CON, al
@@ -326,13 +337,7 @@ start:  cli
 
 %elifidn WL,sse                         ; N times 6 operations, packed and scalar
         amount  2000000
-        mov     eax, cr4
-        or      eax, 0x600
-        mov     cr4, eax
-        mov     eax, cr0
-        and     eax, ~0xE
-        or      eax, 2
-        mov     cr0, eax
+        sse_on
         begin
         mov     ecx, N
         movups  xmm0, [floats]
@@ -394,13 +399,7 @@ start:  cli
 
 %elifidn WL,packed                      ; N times 8 operations on integers
         amount  3000000
-        mov     eax, cr4
-        or      eax, 0x600
-        mov     cr4, eax
-        mov     eax, cr0
-        and     eax, ~0xE
-        or      eax, 2
-        mov     cr0, eax
+        sse_on
         begin
         mov     ecx, N
         movups  xmm0, [floats]

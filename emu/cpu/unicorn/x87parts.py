@@ -103,26 +103,21 @@ NEW = """
         lea esi, [rax - 0x1]
         and esi, 0x7
 """
+OTHER = f"""
+        and esi, 0x7
+        mov r10d, esi
+        shl r10d, 0x4
+        lea r9, [rdi + r10 + {FPREGS:#x}]
+        cmp byte ptr [rdi + rsi + {FPTAGS:#x}], 0x0
+        jne empty"""
 # r8: ST(0), r9: the other; jumps to `empty` where one is, to `full` where there is no room for a result
 OPERANDS = {
     "": "",
     "ft0": f"lea r9, [rdi + {FT0:#x}]",
     "stn": f"""
-        add esi, eax
-        and esi, 0x7
-        mov r10d, esi
-        shl r10d, 0x4
-        lea r9, [rdi + r10 + {FPREGS:#x}]
-        cmp byte ptr [rdi + rsi + {FPTAGS:#x}], 0x0
-        jne empty""",
+        add esi, eax{OTHER}""",
     "st1": f"""
-        lea esi, [rax + 0x1]
-        and esi, 0x7
-        mov r10d, esi
-        shl r10d, 0x4
-        lea r9, [rdi + r10 + {FPREGS:#x}]
-        cmp byte ptr [rdi + rsi + {FPTAGS:#x}], 0x0
-        jne empty""",
+        lea esi, [rax + 0x1]{OTHER}""",
     "new": f"""
         {NEW}
         mov r10d, esi
