@@ -26,12 +26,15 @@ def _costs(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_count, value.values())) and "block" in value
 
 
+def _pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(one, int) for one in value)
+
+
 def _window(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
-    pairs = [*value.get("ranges", []), *([value["time"]] if value.get("time") is not None else [])] \
-        if isinstance(value.get("ranges", []), list) else [None]
-    return all(isinstance(pair, list) and len(pair) == 2 and all(isinstance(one, int) for one in pair) for pair in pairs)
+    ranges, time = value.get("ranges", []), value.get("time")
+    return isinstance(ranges, list) and all(map(_pair, ranges)) and (time is None or _pair(time))
 
 
 def _part(value: Any) -> bool:
@@ -46,9 +49,8 @@ def _parts(value: Any) -> bool:
     return positions == sorted(positions)
 
 
-NEEDED: dict[str, Check] = {"parts": _parts, "blocks": _count}
-IF_BEGUN: dict[str, Check] = {         # what a recorder tells at once
-    "level": lambda value: value in layout.LEVELS, "time": _count, "costs": _costs}
+NEEDED: dict[str, Check] = {"parts": _parts, "blocks": _count, "level": lambda value: value in layout.LEVELS,
+                            "time": _count, "costs": _costs}
 OPTIONAL: dict[str, Check] = {"first": _count, "end": _count, "window": _window,
                               "explanation": lambda value: isinstance(value, dict)}
 
@@ -66,7 +68,7 @@ def read(directory: Path, path: str | os.PathLike[str]) -> dict[str, Any]:
     if meta["emu_trace"] != layout.VERSION:
         raise BadTrace(f"{path}: a trace of version {repr(meta['emu_trace'])[:20]}; "
                        f"this program reads version {layout.VERSION}")
-    for name, good in {**NEEDED, **IF_BEGUN}.items():
+    for name, good in NEEDED.items():
         if name not in meta or not good(meta[name]):
             raise BadTrace(f"{path}: no trace: {layout.META_FILE} is damaged: {name}")
     for name, good in OPTIONAL.items():
