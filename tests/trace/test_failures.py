@@ -119,11 +119,12 @@ def test_the_memory_of_both_processes_is_bounded_however_long_the_run(tmp_path):
     with Tiny(1 << 20) as m:
         m.load(assemble(code, 0x7C00, 16), name="program")
         with Recording(m, tmp_path / "t") as recording:
-            for until in 700_000_000, 1_700_000_000:
-                m.run(until)
+            for tenths in range(4, 52, 4):              # a part comes and goes: peaks are compared, of either half
+                m.run(tenths * 100_000_000)
                 m.engine.recorded(hand_over=True)
                 sizes.append([resident(os.getpid()), resident(recording.sink._child.pid)])
         blocks = m.engine.counters()["blocks"]
     assert blocks > 100_000_000 and Trace(tmp_path / "t").length == blocks
-    for before, after in zip(*sizes, strict=True):
-        assert after < before + (64 << 20)          # of blocks alone 400 MB have come in between
+    half = len(sizes) // 2
+    for before, after in zip(map(max, *sizes[:half]), map(max, *sizes[half:]), strict=True):
+        assert after < before + (64 << 20)          # of blocks alone 960 MB have come in between
